@@ -1,0 +1,54 @@
+use crate::{Clock, Connection, Failure, Fault, Time};
+use std::{error::Error as StdError, fmt, sync::Arc};
+
+/// One database, and how connections to it are opened.
+///
+/// # Concurrency
+/// Shared by all threads; connections may be opened by several at once.
+pub trait Backend: Send + Sync + fmt::Debug + 'static {
+    /// An open handle.
+    type Connection: Connection;
+
+    /// Opens a connection. May block; is called without any lock held. `clock` is what the
+    /// deadlines of [`Limit::Until`](crate::Limit::Until) are told in.
+    ///
+    /// # Errors
+    /// What cannot be opened, or opened as asked: never a connection with other settings.
+    fn connect(&self, access: Access, clock: &Arc<dyn Clock>) -> Result<Self::Connection, Failure>;
+
+    /// What an error means; `None` for one that is not this backend's. `error` is one link of a
+    /// chain: the sources are asked one after the other.
+    fn classify(&self, error: &(dyn StdError + 'static)) -> Option<Fault>;
+
+    /// What this backend can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Where the data is, for people: a path or an address, without secrets.
+    fn describe(&self) -> String;
+
+    /// Does what is due (checkpoints, copies, watches) on the writer's connection, and answers when
+    /// to come again; `None` for never. Called between transactions, never inside one.
+    fn upkeep(&self, _writer: &mut Self::Connection, _now: Time) -> Option<Time> {
+        None
+    }
+}
+
+/// How a connection is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Access {
+    /// For reading: the database itself must refuse every write on it.
+    Read,
+    /// For reading and writing.
+    Write,
+}
+
+/// What a backend can do, so that the manager asks nothing else of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Abilities {
+    /// At most one transaction writes at a time: all writes go through one connection, in order.
+    pub one_writer: bool,
+    /// Answers in the calling thread, without waiting for a network.
+    pub answers_in_process: bool,
+    /// Several writes may share one commit.
+    pub group_commit: bool,
+}

@@ -1,0 +1,72 @@
+//! The traits and the vocabulary of ECM (Enterprise Connection Management), a data access layer.
+//!
+//! **Who should depend on this crate:** authors of backends and of strategies. Programs use the
+//! facade, [`ecm`](https://docs.rs/ecm), which wires an implementation of each trait into a
+//! `ConnectionManager`.
+//!
+//! | to write | implement | what it does when you write none |
+//! |---|---|---|
+//! | a backend | [`Backend`], [`Connection`], [`Transact`] | there is no default: the facade is generic over it |
+//! | a balancer | [`Balancer`] | [`FirstFit`]: the fit database of the highest priority |
+//! | a breaker | [`Breaker`] | [`NeverOpen`]: every call is admitted |
+//! | a result cache | [`Cache`] | [`NoCache`]: stores nothing |
+//! | a sizing strategy | [`Sizing`] | [`FixedSize`]: up to the configured maximum |
+//! | an observer | [`Observer`] | [`NoObserver`]: interested in nothing |
+//! | a source of time | [`Clock`] | [`SystemClock`]: monotonic, with one keeper thread |
+//!
+//! Strategies compute, they do not wait: every method here is synchronous, may be called from many
+//! threads at once, and must neither block nor panic unless its documentation says otherwise.
+//!
+//! The feature `testing` adds a backend that can be steered and a clock that a test moves;
+//! `serde` makes the status types serialisable. Without features the crate depends on nothing but
+//! the standard library, and it re-exports nothing foreign.
+
+mod backend;
+mod balancer;
+mod breaker;
+mod cache;
+mod call;
+mod clock;
+mod config;
+mod connection;
+mod error;
+mod failure;
+mod fault;
+mod managed;
+mod node;
+mod observer;
+mod position;
+mod prepared;
+mod rows;
+mod sizing;
+mod status;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+mod transact;
+mod value;
+mod wait;
+
+pub use backend::{Abilities, Access, Backend};
+pub use balancer::{Balancer, FirstFit, Intent, Sample};
+pub use breaker::{Admission, Breaker, BreakerState, NeverOpen, Outcome, Permit, Rejected};
+pub use cache::{Cache, CacheStats, Entry, Key, KeyRef, NoCache, TableVersion};
+pub use call::{CallKind, Context};
+pub use clock::{Alarm, Alarms, Clock, SystemClock};
+pub use config::InvalidConfig;
+pub use connection::{CheckIn, Connection, Interrupt, Limit, Loan};
+pub use error::{Error, Executed, Kind, Stage};
+pub use failure::Failure;
+pub use fault::{Fault, FaultKind};
+pub use managed::Managed;
+pub use node::{Load, Mask, Node};
+pub use observer::{CallReport, Event, Interest, NoObserver, Observer};
+pub use position::Position;
+pub use prepared::{Analysis, Prepared};
+pub use rows::{Changes, Columns, Flow, Row, Rows};
+pub use sizing::{FixedSize, PoolLoad, Sizing, Target};
+pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
+pub use time::Time;
+pub use transact::{Commit, Durability, Member, Transact};
+pub use value::{Value, ValueRef};
+pub use wait::block_on;

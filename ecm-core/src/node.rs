@@ -1,0 +1,176 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+/// A database of a group, as a balancer sees it. Kept by the facade; its index in the group is
+/// stable for one version of the configuration.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name, unique in the manager.
+    pub name: Arc<str>,
+    /// Its share of the work, relative to the others; at least 1.
+    pub weight: u32,
+    /// Whom to prefer: higher first.
+    pub priority: i32,
+    /// Whether it can be written.
+    pub writable: bool,
+    /// Free words, such as a region, for balancers that filter.
+    pub tags: Arc<[Box<str>]>,
+    /// What it carries right now. Shared by all versions of the configuration, so that a change of
+    /// it does not forget the calls in flight.
+    pub load: Arc<Load>,
+}
+
+/// What a database carries: moved by the facade, read by balancers.
+#[derive(Debug, Default)]
+pub struct Load {
+    pending: AtomicU32,
+    ewma: AtomicU64,
+}
+
+impl Load {
+    /// Calls that were sent there and have not ended.
+    #[must_use]
+    pub fn pending(&self) -> u32 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// One more call is sent there.
+    pub fn started(&self) {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A call has ended.
+    pub fn ended(&self) {
+        self.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A word that belongs to the group's balancer, for a moving average or the like; 0 at first.
+    #[must_use]
+    pub fn ewma(&self) -> &AtomicU64 {
+        &self.ewma
+    }
+}
+
+/// A set of up to 64 databases of a group, by index.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Mask(u64);
+
+impl Mask {
+    /// How many databases a group may have.
+    pub const CAPACITY: usize = 64;
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// The first `count` databases.
+    ///
+    /// # Panics
+    /// If `count` is more than [`CAPACITY`](Self::CAPACITY).
+    #[must_use]
+    pub const fn first(count: usize) -> Self {
+        assert!(count <= Self::CAPACITY, "a mask has room for 64 databases");
+        if count == 0 { Self(0) } else { Self(u64::MAX >> (Self::CAPACITY - count)) }
+    }
+
+    /// With this database.
+    ///
+    /// # Panics
+    /// In builds with debug assertions, if `index` is 64 or more.
+    #[must_use]
+    pub const fn with(self, index: usize) -> Self {
+        debug_assert!(index < Self::CAPACITY, "a mask has room for 64 databases");
+        Self(self.0 | (1 << (index % Self::CAPACITY)))
+    }
+
+    /// Without this database.
+    #[must_use]
+    pub const fn without(self, index: usize) -> Self {
+        if index < Self::CAPACITY { Self(self.0 & !(1 << index)) } else { self }
+    }
+
+    /// Those in both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Whether this database is in it.
+    #[must_use]
+    pub const fn contains(self, index: usize) -> bool {
+        index < Self::CAPACITY && self.0 & (1 << index) != 0
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many are in it.
+    #[must_use]
+    pub const fn len(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// The lowest index in it.
+    #[must_use]
+    pub const fn lowest(self) -> Option<usize> {
+        if self.0 == 0 { None } else { Some(self.0.trailing_zeros() as usize) }
+    }
+
+    /// The indices in it, rising.
+    pub fn iter(self) -> impl Iterator<Item = usize> {
+        let mut rest = self;
+        std::iter::from_fn(move || {
+            let index = rest.lowest()?;
+            rest = rest.without(index);
+            Some(index)
+        })
+    }
+}
+
+impl FromIterator<usize> for Mask {
+    fn from_iter<I: IntoIterator<Item = usize>>(indices: I) -> Self {
+        indices.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+impl fmt::Debug for Mask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    proptest! {
+        #[test]
+        fn a_mask_is_a_set_of_indices(indices in proptest::collection::btree_set(0_usize..64, 0..64), gone in 0_usize..70) {
+            let mask: Mask = indices.iter().copied().collect();
+            prop_assert_eq!(mask.len(), indices.len());
+            prop_assert_eq!(mask.lowest(), indices.first().copied());
+            prop_assert_eq!(&mask.iter().collect::<BTreeSet<_>>(), &indices);
+            prop_assert_eq!(mask.contains(gone), indices.contains(&gone));
+            prop_assert!(!mask.without(gone).contains(gone));
+        }
+
+        #[test]
+        fn the_first_ones(count in 0_usize..=64) {
+            prop_assert_eq!(Mask::first(count).iter().collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "64 databases")]
+    fn sixty_five_are_too_many() {
+        let _ = Mask::first(65);
+    }
+}

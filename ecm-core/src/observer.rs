@@ -1,0 +1,203 @@
+use crate::{BreakerState, CallKind, Context, Error, Position};
+use std::{fmt::Debug, ops, panic::Location, time::Duration};
+
+/// Is told what happens. One report per call, at its end; everything else is rare.
+///
+/// Figures that can be counted at leisure (connections, entries) are not pushed here: they are
+/// pulled from [`Managed::status`](crate::Managed::status).
+///
+/// # Concurrency
+/// Called by the thread to which it happened, without any lock of the manager held. A panic inside
+/// is the caller's panic.
+pub trait Observer: Send + Sync + Debug {
+    /// What it wants to be told, asked once when the manager is built: what nobody wants is not
+    /// even put together.
+    fn interest(&self) -> Interest {
+        Interest::ALL
+    }
+
+    /// Something has happened. Sent only for what [`interest`](Observer::interest) names.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// A set of kinds of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Interest(u32);
+
+impl Interest {
+    /// Nothing.
+    pub const NONE: Self = Self(0);
+    /// [`Event::Call`].
+    pub const CALLS: Self = Self(1);
+    /// [`Event::Opened`] and [`Event::Closed`].
+    pub const CONNECTIONS: Self = Self(2);
+    /// [`Event::Breaker`].
+    pub const BREAKERS: Self = Self(4);
+    /// [`Event::Registered`] and [`Event::Unregistered`].
+    pub const DATABASES: Self = Self(8);
+    /// Everything, now and in later versions.
+    pub const ALL: Self = Self(u32::MAX);
+
+    /// Whether any of `other` is in it.
+    #[must_use]
+    pub const fn wants(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl ops::BitOr for Interest {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Something that has happened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A call has ended.
+    Call(&'a CallReport<'a>),
+    /// A connection was opened.
+    Opened {
+        /// The database.
+        database: &'a str,
+        /// How long opening took.
+        took: Duration,
+    },
+    /// A connection was closed.
+    Closed {
+        /// The database.
+        database: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+    /// A breaker has changed its state.
+    Breaker {
+        /// The database.
+        database: &'a str,
+        /// What it does now.
+        state: BreakerState,
+    },
+    /// A database was registered.
+    Registered {
+        /// The database.
+        database: &'a str,
+    },
+    /// A database was unregistered.
+    Unregistered {
+        /// The database.
+        database: &'a str,
+    },
+}
+
+impl Event<'_> {
+    /// The kind of this event.
+    #[must_use]
+    pub const fn kind(&self) -> Interest {
+        match self {
+            Self::Call(_) => Interest::CALLS,
+            Self::Opened { .. } | Self::Closed { .. } => Interest::CONNECTIONS,
+            Self::Breaker { .. } => Interest::BREAKERS,
+            Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
+        }
+    }
+}
+
+/// How a call went, told once at its end.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct CallReport<'a> {
+    /// What was asked for.
+    pub kind: CallKind,
+    /// The group that was asked.
+    pub group: &'a str,
+    /// The database that gave the answer; `None` if none was reached.
+    pub database: Option<&'a str>,
+    /// The SQL; `None` for closures.
+    pub sql: Option<&'a str>,
+    /// From the start of the call to its end.
+    pub took: Duration,
+    /// The part of it that was spent waiting for a connection.
+    pub waited: Duration,
+    /// Databases that were tried; 0 if none was reached, or a cached result was served.
+    pub attempts: u32,
+    /// Whether a cached result was served.
+    pub cached: bool,
+    /// Whether it took longer than the configured threshold.
+    pub slow: bool,
+    /// Why it failed; `None` if it did not.
+    pub error: Option<&'a Error>,
+    /// Where the commit stands, if there was one.
+    pub position: Option<Position>,
+    /// The place of the call in the caller's code.
+    pub location: &'static Location<'static>,
+    /// What the caller has sent along.
+    pub context: &'a Context,
+}
+
+impl<'a> CallReport<'a> {
+    /// A call that has just begun: everything that is not known yet is empty or zero.
+    #[must_use]
+    pub const fn new(
+        kind: CallKind,
+        group: &'a str,
+        location: &'static Location<'static>,
+        context: &'a Context,
+    ) -> Self {
+        Self {
+            kind,
+            group,
+            database: None,
+            sql: None,
+            took: Duration::ZERO,
+            waited: Duration::ZERO,
+            attempts: 0,
+            cached: false,
+            slow: false,
+            error: None,
+            position: None,
+            location,
+            context,
+        }
+    }
+}
+
+/// The null observer: wants nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn interest(&self) -> Interest {
+        Interest::NONE
+    }
+
+    fn event(&self, _event: &Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_belongs_to_one_interest() {
+        let context = Context::NONE;
+        let report = CallReport::new(CallKind::Read, "default", Location::caller(), &context);
+        let database = "main";
+        let events = [
+            (Event::Call(&report), Interest::CALLS),
+            (Event::Opened { database, took: Duration::ZERO }, Interest::CONNECTIONS),
+            (Event::Closed { database, why: "idle" }, Interest::CONNECTIONS),
+            (Event::Breaker { database, state: BreakerState::Open }, Interest::BREAKERS),
+            (Event::Registered { database }, Interest::DATABASES),
+            (Event::Unregistered { database }, Interest::DATABASES),
+        ];
+        for (event, kind) in events {
+            assert_eq!(event.kind(), kind);
+            assert!(Interest::ALL.wants(kind) && !Interest::NONE.wants(kind));
+            assert!((kind | Interest::CALLS).wants(kind));
+        }
+        assert!(!Interest::CALLS.wants(Interest::BREAKERS | Interest::DATABASES));
+    }
+}

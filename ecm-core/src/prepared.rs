@@ -1,0 +1,36 @@
+use crate::Columns;
+use std::sync::Arc;
+
+/// What a backend knows about a statement without running it.
+///
+/// Judged by the database itself, never by the look of the text: `WITH .. INSERT`, a leading
+/// comment or a `PRAGMA` deceive whoever reads the first word.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Analysis {
+    /// Whether it changes nothing: neither a table nor the state of the connection. Anything else
+    /// goes to the writer.
+    pub read_only: bool,
+    /// The names of the columns that it answers with; empty for one that answers nothing.
+    pub columns: Arc<Columns>,
+    /// How many parameters it takes.
+    pub parameters: usize,
+    /// The tables that it reads, in lower case, sorted.
+    pub reads: Box<[Box<str>]>,
+    /// The tables that it writes, directly or by triggers and foreign keys, in lower case, sorted.
+    pub writes: Box<[Box<str>]>,
+    /// Whether the same rows and parameters always give the same answer.
+    pub deterministic: bool,
+    /// Whether an answer may be kept: read only, deterministic, and from ordinary tables alone.
+    pub cacheable: bool,
+}
+
+/// A statement with its analysis, as the facade keeps it for a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// Its number in the group: never given to another text.
+    pub id: u32,
+    /// The text.
+    pub sql: Arc<str>,
+    /// What the database says about it.
+    pub analysis: Analysis,
+}

@@ -1,0 +1,156 @@
+use crate::{BreakerState, CacheStats, Position};
+use std::time::Duration;
+
+/// A manager at one moment: for people, dashboards and probes.
+///
+/// The figures are read one after the other while calls go on, so they are each right but not of
+/// exactly the same moment. Serialisable with the feature `serde`; durations are in seconds.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Status {
+    /// The manager's name.
+    pub name: String,
+    /// Whether it takes calls.
+    pub open: bool,
+    /// How often its configuration has changed, the first one included.
+    pub version: u64,
+    /// The configuration in force, field by field, as it would be written.
+    pub configuration: Vec<(String, String)>,
+    /// Every group, in the order of registration.
+    pub groups: Vec<GroupStatus>,
+    /// The query cache.
+    pub cache: CacheStats,
+}
+
+/// A group of databases at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: String,
+    /// Its databases, in the order of registration.
+    pub databases: Vec<DatabaseStatus>,
+}
+
+/// A database at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DatabaseStatus {
+    /// Its name, unique in the manager.
+    pub name: String,
+    /// Where it is.
+    pub location: String,
+    /// Whom to prefer: higher first.
+    pub priority: i32,
+    /// Whether it is only read.
+    pub read_only: bool,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// What its breaker does.
+    pub breaker: BreakerState,
+    /// Calls that it has answered.
+    pub calls: u64,
+    /// Calls in which it failed: not the statement, not the closure.
+    pub failures: u64,
+    /// Calls that are in it now.
+    pub pending: u32,
+    /// Where its last commit by this manager stands.
+    pub position: Position,
+    /// Its connections for reading.
+    pub readers: PoolStatus,
+    /// Its connection for writing; `None` for a database that is only read.
+    pub writer: Option<PoolStatus>,
+}
+
+/// A pool at one moment. `open` is always `idle + lent + opening`.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PoolStatus {
+    /// The most connections that may be open.
+    pub max_connections: u32,
+    /// Places for connections in use: idle, lent or being opened.
+    pub open: u32,
+    /// Connections that wait to be lent.
+    pub idle: u32,
+    /// Connections that are lent.
+    pub lent: u32,
+    /// Connections that are being opened.
+    pub opening: u32,
+    /// Callers who wait for a connection.
+    pub waiting: u32,
+    /// Loans since the start.
+    pub loans: u64,
+    /// Callers that had to wait, since the start.
+    pub waits: u64,
+    /// Waits that were given up, since the start.
+    pub timeouts: u64,
+    /// Connections opened since the start.
+    pub opened: u64,
+    /// Connections closed since the start.
+    pub closed: u64,
+    /// How long the oldest loan has lasted, in seconds; `None` if nothing is lent.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_seconds"))]
+    pub oldest_loan: Option<Duration>,
+    /// The epoch of the pool: connections of an older one are closed instead of lent.
+    pub epoch: u64,
+}
+
+#[cfg(feature = "serde")]
+fn in_seconds<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::Serialize;
+    span.map(|span| span.as_secs_f64()).serialize(serializer)
+}
+
+impl Status {
+    /// An open manager of which nothing else is known yet.
+    #[must_use]
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            open: true,
+            version: 0,
+            configuration: Vec::new(),
+            groups: Vec::new(),
+            cache: CacheStats::default(),
+        }
+    }
+
+    /// The database of this name.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&DatabaseStatus> {
+        self.groups.iter().flat_map(|group| &group.databases).find(|database| database.name == name)
+    }
+}
+
+impl GroupStatus {
+    /// A group of these databases.
+    #[must_use]
+    pub fn new(name: impl Into<String>, databases: Vec<DatabaseStatus>) -> Self {
+        Self { name: name.into(), databases }
+    }
+}
+
+impl DatabaseStatus {
+    /// A database of which nothing else is known yet.
+    #[must_use]
+    pub fn new(name: impl Into<String>, location: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            location: location.into(),
+            priority: 0,
+            read_only: false,
+            tags: Vec::new(),
+            breaker: BreakerState::Closed,
+            calls: 0,
+            failures: 0,
+            pending: 0,
+            position: Position::default(),
+            readers: PoolStatus::default(),
+            writer: None,
+        }
+    }
+}

@@ -1,0 +1,326 @@
+use super::FakeConnection;
+use crate::{Abilities, Access, Backend, Clock, Failure, Fault, FaultKind, Limit, Time, block_on};
+use std::{
+    collections::BTreeMap,
+    error::Error as StdError,
+    fmt,
+    future::poll_fn,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+    time::Duration,
+};
+
+/// A database in memory that does as it is told: slow, failing, hanging, and always counting.
+///
+/// Clones are the same database. It holds numbers under names, in transactions that commit or
+/// roll back. Its statements are `get NAME`, which answers one row with one column, `all`, which
+/// answers every name and number, and `set NAME`, which takes one parameter.
+#[derive(Clone, Debug, Default)]
+pub struct Fake(pub(super) Arc<Shared>);
+
+/// What a [`Fake`] has been asked to do since its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FakeCounts {
+    /// Connections asked for, those that failed included.
+    pub connects: u64,
+    /// Connections that were closed.
+    pub closes: u64,
+    /// Loans begun.
+    pub check_outs: u64,
+    /// Loans ended.
+    pub check_ins: u64,
+    /// Connections put back into order.
+    pub resets: u64,
+    /// Connections that were asked whether they work.
+    pub pings: u64,
+    /// Statements looked at.
+    pub analyses: u64,
+    /// Statements begun.
+    pub statements: u64,
+    /// Transactions begun.
+    pub begins: u64,
+    /// Transactions committed.
+    pub commits: u64,
+    /// Transactions rolled back.
+    pub roll_backs: u64,
+    /// Interrupts received.
+    pub interrupts: u64,
+    /// Visits of upkeep.
+    pub upkeeps: u64,
+}
+
+impl FakeCounts {
+    /// Connections that are open now.
+    ///
+    /// # Panics
+    /// If connects are steered to fail, since those are counted as well.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        self.connects.checked_sub(self.closes).expect("every connection is closed once at most")
+    }
+}
+
+/// The error of a [`Fake`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FakeError {
+    kind: FaultKind,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    hanging: Condvar,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) data: BTreeMap<String, i64>,
+    pub(super) counts: FakeCounts,
+    pub(super) read_only: bool,
+    pub(super) next_connection: u64,
+    pub(super) fail_connects: Fails,
+    pub(super) fail_check_outs: Fails,
+    pub(super) fail_statements: Fails,
+    pub(super) fail_resets: Fails,
+    pub(super) fail_commits: Fails,
+    pub(super) lose_commits: u32,
+    held_statements: u32,
+    held_connects: u32,
+    slow_statements: Duration,
+    sleepers: Vec<Waker>,
+    pub(super) asleep: usize,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Fails {
+    kind: Option<FaultKind>,
+    left: u32,
+}
+
+impl Fails {
+    pub(super) fn next(&mut self) -> Result<(), Failure> {
+        match (self.kind, self.left.checked_sub(1)) {
+            (Some(kind), Some(left)) => {
+                self.left = left;
+                Err(FakeError { kind }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Fake {
+    /// An empty database that works.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What it has been asked to do so far.
+    #[must_use]
+    pub fn counts(&self) -> FakeCounts {
+        self.0.lock().counts
+    }
+
+    /// The number under a name, as committed.
+    #[must_use]
+    pub fn committed(&self, name: &str) -> Option<i64> {
+        self.0.lock().data.get(name).copied()
+    }
+
+    /// The next `times` connects fail like this.
+    pub fn fail_connects(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_connects = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` loans cannot begin, for this reason.
+    pub fn fail_check_outs(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_check_outs = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` statements fail like this.
+    pub fn fail_statements(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_statements = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` resets fail like this.
+    pub fn fail_resets(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_resets = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` commits fail like this, and nothing of them is there.
+    pub fn fail_commits(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_commits = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` commits are done, but say that it cannot be known.
+    pub fn lose_commits(&self, times: u32) {
+        self.0.lock().lose_commits = times;
+    }
+
+    /// Whether every write is refused.
+    pub fn set_read_only(&self, read_only: bool) {
+        self.0.lock().read_only = read_only;
+    }
+
+    /// Every statement takes this long on the clock.
+    pub fn slow_statements(&self, span: Duration) {
+        self.0.lock().slow_statements = span;
+    }
+
+    /// Every statement hangs, until what this returns is dropped.
+    #[must_use = "nothing hangs any more once this is dropped"]
+    pub fn hold_statements(&self) -> Held {
+        self.0.lock().held_statements += 1;
+        Held { fake: self.clone(), connects: false }
+    }
+
+    /// Every connect hangs, until what this returns is dropped.
+    #[must_use = "nothing hangs any more once this is dropped"]
+    pub fn hold_connects(&self) -> Held {
+        self.0.lock().held_connects += 1;
+        Held { fake: self.clone(), connects: true }
+    }
+
+    /// Blocks until at least `count` statements or connects hang.
+    ///
+    /// # Panics
+    /// After 30 seconds of real time, since a test that hangs tells nothing.
+    pub fn wait_for_hanging(&self, count: usize) {
+        let state = self.0.lock();
+        let patience = Duration::from_secs(30);
+        let waited = self.0.hanging.wait_timeout_while(state, patience, |state| state.asleep < count);
+        let (state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!timeout.timed_out(), "waited for {count} that hang, only {} do", state.asleep);
+    }
+}
+
+/// Makes a [`Fake`] hang for as long as it lives.
+#[derive(Debug)]
+pub struct Held {
+    fake: Fake,
+    connects: bool,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.fake.0.lock();
+        let held = if self.connects { &mut state.held_connects } else { &mut state.held_statements };
+        *held -= 1;
+        drop(state);
+        self.fake.0.wake_sleepers();
+    }
+}
+
+/// Why a statement of a [`Fake`] did not reach its end.
+pub(super) enum Ended {
+    AtItsEnd,
+    ByLimit,
+    ByInterrupt,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn wake_sleepers(&self) {
+        let sleepers = std::mem::take(&mut self.lock().sleepers);
+        sleepers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes as long as it was told to, or until it is stopped.
+    pub(super) fn take_time(&self, clock: &dyn Clock, limit: Limit, interrupted: &dyn Fn() -> bool) -> Ended {
+        let slow = self.lock().slow_statements;
+        let done = clock.now() + slow;
+        let stop = match limit {
+            Limit::Until(time) => time,
+            Limit::Steps(_) | Limit::None => Time::NEVER,
+        };
+        self.sleep(
+            clock,
+            &|state, now| {
+                if interrupted() {
+                    Some(Ended::ByInterrupt)
+                } else if now >= stop {
+                    Some(Ended::ByLimit)
+                } else if state.held_statements > 0 {
+                    None
+                } else {
+                    (now >= done).then_some(Ended::AtItsEnd)
+                }
+            },
+            [done, stop],
+        )
+    }
+
+    fn sleep<T>(&self, clock: &dyn Clock, over: &dyn Fn(&State, Time) -> Option<T>, moments: [Time; 2]) -> T {
+        let mut alarms = Vec::new();
+        let mut asleep = false;
+        block_on(poll_fn(|context| {
+            let mut state = self.lock();
+            let now = clock.now();
+            if let Some(ended) = over(&state, now) {
+                state.asleep -= usize::from(asleep);
+                return Poll::Ready(ended);
+            }
+            state.sleepers.push(context.waker().clone());
+            state.asleep += usize::from(!asleep);
+            asleep = true;
+            drop(state);
+            alarms = moments.iter().filter(|&&at| at > now).map(|&at| clock.wake_at(at, context.waker())).collect();
+            self.hanging.notify_all();
+            Poll::Pending
+        }))
+    }
+}
+
+impl Backend for Fake {
+    type Connection = FakeConnection;
+
+    fn connect(&self, access: Access, clock: &Arc<dyn Clock>) -> Result<FakeConnection, Failure> {
+        self.0.lock().counts.connects += 1;
+        self.0.sleep(&**clock, &|state, _| (state.held_connects == 0).then_some(()), [Time::NEVER; 2]);
+        let mut state = self.0.lock();
+        if let Err(failure) = state.fail_connects.next() {
+            state.counts.closes += 1;
+            return Err(failure);
+        }
+        state.next_connection += 1;
+        Ok(FakeConnection::new(&self.0, access, Arc::clone(clock), state.next_connection))
+    }
+
+    fn classify(&self, error: &(dyn StdError + 'static)) -> Option<Fault> {
+        error.downcast_ref::<FakeError>().map(|error| Fault { kind: error.kind, code: error.kind as i32 })
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { one_writer: true, answers_in_process: true, group_commit: true }
+    }
+
+    fn describe(&self) -> String {
+        "fake".into()
+    }
+
+    fn upkeep(&self, _writer: &mut FakeConnection, now: Time) -> Option<Time> {
+        self.0.lock().counts.upkeeps += 1;
+        Some(now + Duration::from_secs(1))
+    }
+}
+
+impl FakeError {
+    /// An error of this kind.
+    #[must_use]
+    pub const fn new(kind: FaultKind) -> Self {
+        Self { kind }
+    }
+}
+
+impl fmt::Display for FakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "told to fail: {}", self.kind)
+    }
+}
+
+impl StdError for FakeError {}

@@ -1,0 +1,334 @@
+use super::{
+    FakeError,
+    fake::{Ended, Shared},
+};
+use crate::{
+    Access, Analysis, Changes, CheckIn, Clock, Columns, Commit, Connection, Durability, Failure, FaultKind, Flow,
+    Interrupt, Limit, Loan, Member, Position, Prepared, Row, Transact, ValueRef,
+};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    ops,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+/// An open handle to a [`Fake`](super::Fake).
+#[derive(Debug)]
+pub struct FakeConnection {
+    tx: FakeTx,
+}
+
+/// What a read closure over a [`Fake`](super::Fake) is given.
+#[derive(Debug)]
+pub struct FakeDb {
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    access: Access,
+    id: u64,
+    limit: Cell<Limit>,
+    stopped: Cell<bool>,
+    left: Cell<CheckIn>,
+    interrupted: Arc<AtomicBool>,
+    written: RefCell<Option<BTreeMap<String, i64>>>,
+    savepoint: RefCell<Option<BTreeMap<String, i64>>>,
+}
+
+/// What a write closure over a [`Fake`](super::Fake) is given.
+#[derive(Debug)]
+pub struct FakeTx {
+    db: FakeDb,
+}
+
+/// Stops a statement of a [`Fake`](super::Fake) that hangs or is slow.
+#[derive(Debug)]
+pub struct FakeInterrupt {
+    shared: Arc<Shared>,
+    interrupted: Arc<AtomicBool>,
+}
+
+impl FakeConnection {
+    pub(super) fn new(shared: &Arc<Shared>, access: Access, clock: Arc<dyn Clock>, id: u64) -> Self {
+        let db = FakeDb {
+            shared: Arc::clone(shared),
+            clock,
+            access,
+            id,
+            limit: Cell::default(),
+            stopped: Cell::new(false),
+            left: Cell::new(CheckIn::Clean),
+            interrupted: Arc::default(),
+            written: RefCell::default(),
+            savepoint: RefCell::default(),
+        };
+        Self { tx: FakeTx { db } }
+    }
+}
+
+impl FakeDb {
+    /// Which connection this is: they are numbered from 1 in the order of opening.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How the connection was opened.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// The number under a name.
+    ///
+    /// # Errors
+    /// As the database was told.
+    pub fn get(&self, name: &str) -> Result<Option<i64>, FakeError> {
+        self.statement()?;
+        let written = self.written.borrow().as_ref().and_then(|written| written.get(name).copied());
+        Ok(written.or_else(|| self.shared.lock().data.get(name).copied()))
+    }
+
+    /// What the check-in shall say about this connection.
+    pub fn leave(&self, state: CheckIn) {
+        self.left.set(state);
+    }
+
+    fn statement(&self) -> Result<(), FakeError> {
+        self.shared.lock().counts.statements += 1;
+        let interrupted = || self.interrupted.swap(false, Ordering::SeqCst);
+        match self.shared.take_time(&*self.clock, self.limit.get(), &interrupted) {
+            Ended::ByLimit => {
+                self.stopped.set(true);
+                Err(FakeError::new(FaultKind::Interrupted))
+            }
+            Ended::ByInterrupt => Err(FakeError::new(FaultKind::Interrupted)),
+            Ended::AtItsEnd => {
+                let failed = self.shared.lock().fail_statements.next();
+                failed.map_err(|failure| failure.downcast().expect("a fake fails with its own error"))
+            }
+        }
+    }
+}
+
+impl FakeTx {
+    /// Puts a number under a name.
+    ///
+    /// # Errors
+    /// As the database was told, and on a connection that cannot write.
+    pub fn set(&self, name: &str, number: i64) -> Result<(), FakeError> {
+        self.statement()?;
+        if self.access == Access::Read || self.shared.lock().read_only {
+            return Err(FakeError::new(FaultKind::ReadOnly));
+        }
+        match &mut *self.written.borrow_mut() {
+            Some(written) => drop(written.insert(name.into(), number)),
+            None => drop(self.shared.lock().data.insert(name.into(), number)),
+        }
+        Ok(())
+    }
+}
+
+impl ops::Deref for FakeTx {
+    type Target = FakeDb;
+
+    fn deref(&self) -> &FakeDb {
+        &self.db
+    }
+}
+
+impl Drop for FakeDb {
+    fn drop(&mut self) {
+        self.shared.lock().counts.closes += 1;
+    }
+}
+
+impl Interrupt for FakeInterrupt {
+    fn interrupt(&self) {
+        self.shared.lock().counts.interrupts += 1;
+        self.interrupted.store(true, Ordering::SeqCst);
+        self.shared.wake_sleepers();
+    }
+}
+
+struct FakeRow<'a>(&'a Arc<Columns>, &'a [ValueRef<'a>]);
+
+impl Row for FakeRow<'_> {
+    fn columns(&self) -> &Arc<Columns> {
+        self.0
+    }
+
+    fn value(&self, column: usize) -> Result<ValueRef<'_>, Failure> {
+        self.1.get(column).copied().ok_or_else(|| Failure::msg(format_args!("there is no column {column}")))
+    }
+}
+
+impl Connection for FakeConnection {
+    type Db = FakeDb;
+    type Tx = FakeTx;
+    type Raw = FakeDb;
+
+    fn db(&mut self) -> &FakeDb {
+        &self.tx.db
+    }
+
+    fn tx(&mut self) -> &FakeTx {
+        &self.tx
+    }
+
+    fn raw(&mut self) -> &mut FakeDb {
+        self.tx.db.left.set(CheckIn::Discard);
+        &mut self.tx.db
+    }
+
+    fn check_out(&mut self, _loan: Loan) -> Result<(), Failure> {
+        let mut state = self.tx.shared.lock();
+        state.counts.check_outs += 1;
+        state.fail_check_outs.next()
+    }
+
+    fn check_in(&mut self) -> CheckIn {
+        self.tx.shared.lock().counts.check_ins += 1;
+        self.tx.limit.set(Limit::None);
+        self.tx.stopped.set(false);
+        self.tx.interrupted.store(false, Ordering::SeqCst);
+        if self.tx.written.borrow().is_some() {
+            return CheckIn::Reset;
+        }
+        self.tx.left.replace(CheckIn::Clean)
+    }
+
+    fn limit(&mut self, limit: Limit) {
+        self.tx.limit.set(limit);
+    }
+
+    fn stopped(&self) -> bool {
+        self.tx.stopped.get()
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        self.tx.db.written.take();
+        self.tx.db.savepoint.take();
+        let mut state = self.tx.shared.lock();
+        state.counts.resets += 1;
+        state.fail_resets.next()
+    }
+
+    fn ping(&mut self) -> Result<(), Failure> {
+        self.tx.shared.lock().counts.pings += 1;
+        Ok(())
+    }
+
+    fn interrupter(&self) -> Arc<dyn Interrupt> {
+        let (shared, interrupted) = (Arc::clone(&self.tx.shared), Arc::clone(&self.tx.interrupted));
+        Arc::new(FakeInterrupt { shared, interrupted })
+    }
+
+    fn analyse(&mut self, sql: &str) -> Result<Analysis, Failure> {
+        self.tx.shared.lock().counts.analyses += 1;
+        let mut words = sql.split_whitespace();
+        let (columns, parameters, read_only) = match (words.next(), words.next(), words.next()) {
+            (Some("get"), Some(name), None) => (Columns::new([name]), 0, true),
+            (Some("all"), None, None) => (Columns::new(["name", "number"]), 0, true),
+            (Some("set"), Some(_), None) => (Columns::default(), 1, false),
+            _ => return Err(FakeError::new(FaultKind::Statement).into()),
+        };
+        Ok(Analysis {
+            read_only,
+            columns: Arc::new(columns),
+            parameters,
+            reads: if read_only { Box::new(["numbers".into()]) } else { Box::default() },
+            writes: if read_only { Box::default() } else { Box::new(["numbers".into()]) },
+            deterministic: true,
+            cacheable: read_only,
+        })
+    }
+
+    fn execute(&mut self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<Changes, Failure> {
+        match (statement.sql.split_whitespace().nth(1), parameters) {
+            (Some(name), [ValueRef::Integer(number)]) if !statement.analysis.read_only => {
+                self.tx.set(name, *number)?;
+                Ok(Changes { rows: 1, last_insert_rowid: None })
+            }
+            _ => Err(FakeError::new(FaultKind::Statement).into()),
+        }
+    }
+
+    fn query(
+        &mut self,
+        statement: &Prepared,
+        _parameters: &[ValueRef<'_>],
+        each: &mut dyn FnMut(&dyn Row) -> Result<Flow, Failure>,
+    ) -> Result<(), Failure> {
+        let columns = &statement.analysis.columns;
+        if let Some(name) = statement.sql.strip_prefix("get ") {
+            let number = self.tx.get(name.trim())?;
+            each(&FakeRow(columns, &[number.map_or(ValueRef::Null, ValueRef::Integer)]))?;
+            return Ok(());
+        }
+        self.tx.statement()?;
+        let data = self.tx.shared.lock().data.clone();
+        for (name, number) in data {
+            if each(&FakeRow(columns, &[ValueRef::Text(&name), ValueRef::Integer(number)]))? == Flow::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Transact for FakeConnection {
+    fn begin(&mut self, _durability: Durability) -> Result<(), Failure> {
+        let mut state = self.tx.shared.lock();
+        if state.read_only || self.tx.access == Access::Read {
+            return Err(FakeError::new(FaultKind::ReadOnly).into());
+        }
+        state.counts.begins += 1;
+        self.tx.db.written.replace(Some(BTreeMap::new()));
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Result<(), Failure> {
+        let written = self.tx.written.borrow().clone();
+        self.tx.db.savepoint.replace(written);
+        Ok(())
+    }
+
+    fn leave(&mut self, keep: bool) -> Member {
+        if self.tx.written.borrow().is_none() {
+            return Member::BatchLost;
+        }
+        let savepoint = self.tx.db.savepoint.take();
+        if keep {
+            return Member::Kept;
+        }
+        self.tx.db.written.replace(savepoint);
+        Member::Undone
+    }
+
+    fn commit(&mut self) -> Commit {
+        let mut state = self.tx.shared.lock();
+        if let Err(failure) = state.fail_commits.next() {
+            self.tx.db.written.take();
+            return Commit::RolledBack(failure);
+        }
+        state.data.extend(self.tx.db.written.take().unwrap_or_default());
+        state.counts.commits += 1;
+        let position = Position { epoch: 0, commit: state.counts.commits };
+        match state.lose_commits.checked_sub(1) {
+            Some(left) => {
+                state.lose_commits = left;
+                Commit::Unknown(FakeError::new(FaultKind::Storage).into())
+            }
+            None => Commit::Done(position),
+        }
+    }
+
+    fn roll_back(&mut self) -> Result<(), Failure> {
+        self.tx.db.written.take();
+        self.tx.shared.lock().counts.roll_backs += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! Doubles for tests: a backend that can be steered, and a clock that a test moves.
+//!
+//! ```
+//! use ecm_core::{Access, Backend, Clock, Connection, FaultKind, Loan, testing::{Fake, TestClock}};
+//! use std::sync::Arc;
+//!
+//! let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+//! let fake = Fake::new();
+//! fake.fail_statements(FaultKind::Storage, 1);
+//!
+//! let mut connection = fake.connect(Access::Read, &clock).unwrap();
+//! connection.check_out(Loan::Read).unwrap();
+//! assert!(connection.db().get("answer").is_err(), "the first statement fails, as told");
+//! assert_eq!(connection.db().get("answer").unwrap(), None);
+//! assert_eq!(fake.counts().statements, 2);
+//! ```
+
+mod clock;
+mod fake;
+mod fake_connection;
+
+pub use clock::TestClock;
+pub use fake::{Fake, FakeCounts, FakeError, Held};
+pub use fake_connection::{FakeConnection, FakeDb, FakeInterrupt, FakeTx};

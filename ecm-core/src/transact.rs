@@ -1,0 +1,66 @@
+use crate::{Connection, Failure, Position};
+
+/// A connection that can hold a transaction: all that the writer's lane knows of a database.
+///
+/// The lane calls `begin`, then for each member `enter`, the member's work, `leave`, and at last
+/// `commit` or `roll_back`. A batch of one member skips `enter` and `leave`.
+pub trait Transact: Connection {
+    /// Begins a transaction that will write.
+    ///
+    /// # Errors
+    /// Nothing has begun: somebody else writes for longer than the wait allows, or the database
+    /// cannot be written.
+    fn begin(&mut self, durability: Durability) -> Result<(), Failure>;
+
+    /// Marks the start of one member's work.
+    ///
+    /// # Errors
+    /// The transaction cannot go on; the lane rolls it back.
+    fn enter(&mut self) -> Result<(), Failure>;
+
+    /// Ends one member's work: kept in the transaction, or undone alone.
+    fn leave(&mut self, keep: bool) -> Member;
+
+    /// Commits. What it says is decided by the state of the database, not by an error code alone.
+    fn commit(&mut self) -> Commit;
+
+    /// Undoes the whole transaction, and is harmless where there is none any more.
+    ///
+    /// # Errors
+    /// A transaction that cannot be left; the connection is closed.
+    fn roll_back(&mut self) -> Result<(), Failure>;
+}
+
+/// How durable a commit must be before it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Durability {
+    /// As the database is configured.
+    #[default]
+    Configured,
+    /// On the disk, whatever the configuration says: survives a loss of power.
+    Synced,
+}
+
+/// What became of one member of a transaction.
+#[derive(Debug)]
+pub enum Member {
+    /// Its work is part of the transaction.
+    Kept,
+    /// Its work is undone, that of the others is not.
+    Undone,
+    /// The database has rolled back the whole transaction: every member has to run again.
+    BatchLost,
+    /// Its work could not be kept and is undone; the member gets this error.
+    Refused(Failure),
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub enum Commit {
+    /// It is committed, at this position.
+    Done(Position),
+    /// Nothing of it is there.
+    RolledBack(Failure),
+    /// It cannot be known whether it is there. Never to be run again unasked.
+    Unknown(Failure),
+}
