@@ -259,9 +259,12 @@ impl Connection for FakeConnection {
     fn query(
         &mut self,
         statement: &Prepared,
-        _parameters: &[ValueRef<'_>],
+        parameters: &[ValueRef<'_>],
         each: &mut dyn FnMut(&dyn Row) -> Result<Flow, Failure>,
     ) -> Result<(), Failure> {
+        if !statement.analysis.read_only {
+            return self.execute(statement, parameters).map(drop);
+        }
         let columns = &statement.analysis.columns;
         if let Some(name) = statement.sql.strip_prefix("get ") {
             let number = self.tx.get(name.trim())?;

@@ -1,0 +1,25 @@
+use crate::place::{Loaned, Vacancy};
+use ecm_core::{PoolStatus, Time};
+use std::{sync::Arc, task::Waker};
+
+/// Where a caller stands after having asked.
+pub(crate) enum Standing<C> {
+    Lend(Loaned<C>),
+    Open(Vacancy),
+    Wait(u64),
+    TimedOut(Box<Shortage>),
+    Closed,
+}
+
+/// Why a wait was in vain.
+pub(crate) struct Shortage {
+    pub(crate) status: PoolStatus,
+    pub(crate) last_failure: Option<Arc<str>>,
+}
+
+/// A caller who asks, with the moment until which an answer helps.
+pub(crate) struct Caller<'a> {
+    pub(crate) waker: &'a Waker,
+    pub(crate) now: Time,
+    pub(crate) until: Time,
+}

@@ -1,0 +1,19 @@
+//! Situations that the pool must survive, each test named after how things go wrong.
+//!
+//! Time stands still unless a test moves it, and futures are polled by hand, so that each story
+//! happens in exactly the order in which it is told.
+#![cfg(not(shuttle))]
+
+mod basics;
+mod broken;
+mod cancelled;
+mod changes;
+mod closing;
+mod fairness;
+mod lane;
+mod panics;
+mod revoked;
+mod rough;
+mod stress;
+mod support;
+mod timeouts;

@@ -1,0 +1,130 @@
+//! A pool over a fake, and callers that are polled by hand.
+
+use ecm_core::{
+    Backend, Clock, Connection, Error, Loan, PoolStatus, Time,
+    testing::{Fake, TestClock},
+};
+use ecm_pool::{Lending, Lent, Pool, PoolConfig, PoolParts};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
+
+pub(crate) const SECOND: Duration = Duration::from_secs(1);
+pub(crate) const MILLISECOND: Duration = Duration::from_millis(1);
+
+pub(crate) struct Bench {
+    pub(crate) fake: Fake,
+    pub(crate) clock: TestClock,
+    pub(crate) pool: Pool<Fake>,
+}
+
+impl Bench {
+    pub(crate) fn of(max_connections: u32) -> Self {
+        Self::configured(PoolConfig { max_connections, ..PoolConfig::default() })
+    }
+
+    pub(crate) fn configured(config: PoolConfig) -> Self {
+        let (fake, clock) = (Fake::new(), TestClock::new());
+        let pool = Pool::new(Arc::new(fake.clone()), config, parts(&clock));
+        Self { fake, clock, pool }
+    }
+
+    /// A caller without a deadline of its own, not polled yet.
+    pub(crate) fn asks(&self) -> Asked<'_, Fake> {
+        Asked::new(self.pool.lend(Loan::Read, self.clock.now(), Time::NEVER))
+    }
+
+    /// A caller who waits.
+    pub(crate) fn waits(&self) -> Asked<'_, Fake> {
+        let mut asked = self.asks();
+        assert!(asked.poll().is_pending(), "{:?}", self.pool);
+        asked
+    }
+
+    /// A caller who is served at once.
+    pub(crate) fn lends(&self) -> Lent<'_, Fake> {
+        self.asks().served()
+    }
+
+    pub(crate) fn lends_now(&self) -> Option<Lent<'_, Fake>> {
+        self.pool.lend_now(Loan::Read, self.clock.now())
+    }
+
+    pub(crate) fn status(&self) -> PoolStatus {
+        let status = self.pool.status();
+        assert_eq!(status.open, status.idle + status.lent + status.opening, "{status:?}");
+        status
+    }
+
+    /// Idle, lent, being opened, waiting.
+    pub(crate) fn figures(&self) -> [u32; 4] {
+        let status = self.status();
+        [status.idle, status.lent, status.opening, status.waiting]
+    }
+}
+
+pub(crate) fn parts(clock: &TestClock) -> PoolParts {
+    PoolParts::new("main", Arc::new(clock.clone()))
+}
+
+/// Which connection of the fake this is.
+pub(crate) fn id(lent: &mut Lent<'_, Fake>) -> u64 {
+    lent.db().id()
+}
+
+/// A caller that is polled by hand and counts how often it is woken.
+pub(crate) struct Asked<'p, B: Backend> {
+    lending: Lending<'p, B>,
+    bell: Arc<Bell>,
+}
+
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl<'p, B: Backend> Asked<'p, B> {
+    pub(crate) fn new(lending: Lending<'p, B>) -> Self {
+        Self { lending, bell: Arc::default() }
+    }
+
+    pub(crate) fn poll(&mut self) -> Poll<Result<Lent<'p, B>, Error>> {
+        let waker = Waker::from(Arc::clone(&self.bell));
+        Pin::new(&mut self.lending).poll(&mut Context::from_waker(&waker))
+    }
+
+    /// How often it was woken.
+    pub(crate) fn rings(&self) -> usize {
+        self.bell.0.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn served(mut self) -> Lent<'p, B> {
+        match self.poll() {
+            Poll::Ready(answer) => answer.expect("it is served"),
+            Poll::Pending => panic!("it still waits"),
+        }
+    }
+
+    pub(crate) fn refused(mut self) -> Error {
+        match self.poll() {
+            Poll::Ready(answer) => answer.expect_err("it is refused"),
+            Poll::Pending => panic!("it still waits"),
+        }
+    }
+}
+
+/// Polls a future once, with a waker that does nothing.
+pub(crate) fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
