@@ -1,0 +1,157 @@
+use crate::{
+    fault::refused,
+    guard::{Guard, Mode},
+    recording::Recording,
+};
+use ecm_core::{Analysis, Columns, Failure, Kind};
+use rusqlite::{Connection, OptionalExtension, PrepFlags};
+use std::{collections::HashSet, sync::Arc};
+
+/// Functions that SQLite calls deterministic, or does not, and whose answer changes from one moment
+/// or one connection to the next all the same: the date functions know `'now'`.
+const CHANGING: [&str; 18] = [
+    "changes",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "date",
+    "datetime",
+    "julianday",
+    "last_insert_rowid",
+    "load_extension",
+    "random",
+    "randomblob",
+    "sqlite_log",
+    "sqlite_offset",
+    "strftime",
+    "time",
+    "timediff",
+    "total_changes",
+    "unixepoch",
+];
+
+/// The functions of a connection whose answer depends on their arguments alone.
+#[derive(Debug)]
+pub(crate) struct Functions(HashSet<Box<str>>);
+
+impl Functions {
+    /// Asks SQLite, which marks them, and leaves away what is not constant for all that.
+    pub(crate) fn of(connection: &Connection, guard: &Guard) -> rusqlite::Result<Self> {
+        const DETERMINISTIC: i64 = 0x800;
+        let _entered = guard.enter(Mode::End);
+        let mut statement = connection.prepare("select lower(name), flags from pragma_function_list")?;
+        let mut rows = statement.query([])?;
+        let (mut constant, mut changing) = (HashSet::new(), HashSet::<String>::new());
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            let marked = row.get::<_, i64>(1)? & DETERMINISTIC != 0;
+            if marked && !CHANGING.contains(&&*name) {
+                constant.insert(name.into_boxed_str());
+            } else {
+                // One variant of the name that changes spoils the others: the authorizer tells no arity.
+                changing.insert(name);
+            }
+        }
+        constant.retain(|name| !changing.contains(&**name));
+        Ok(Self(constant))
+    }
+
+    fn have(&self, name: &str) -> bool {
+        self.0.contains(name)
+    }
+}
+
+/// What SQLite says about a statement, which is prepared for it as a borrower's would be.
+pub(crate) fn analyse(
+    connection: &Connection,
+    guard: &Guard,
+    functions: &Functions,
+    sql: &str,
+) -> Result<Analysis, Failure> {
+    refresh_schema(connection, guard)?;
+    let _entered = guard.enter(Mode::Lent);
+    guard.start_recording();
+    let prepared = connection.prepare(sql);
+    let seen = guard.stop_recording();
+    let statement = prepared.map_err(|error| match error {
+        rusqlite::Error::MultipleStatement => refused(
+            Kind::Misuse,
+            "the SQL holds more than one statement: run them one by one, or together with execute_batch in a closure \
+             that writes",
+        ),
+        error => guard.explain(error).into(),
+    })?;
+    if statement.column_count() == 0 && statement.expanded_sql().is_none() {
+        return Err(refused(Kind::Misuse, "the SQL holds no statement, only white space or comments: give one"));
+    }
+    let columns = Columns::new(statement.column_names());
+    let parameters = statement.parameter_count();
+    let explains = statement.is_explain() != 0;
+    let read_only = explains || (statement.readonly() && !seen.acts);
+    drop(statement);
+
+    let read = Read::of(connection, guard, &seen)?;
+    let constant = seen.functions.iter().all(|name| functions.have(name));
+    let deterministic = constant && !seen.asks_pragma && !read.beyond_tables;
+    let cacheable = read_only
+        && deterministic
+        && !explains
+        && !columns.is_empty()
+        && !seen.leaves_main
+        && !read.system
+        // Also refuses the tables that only their module knows, such as json_each.
+        && connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_NO_VTAB).is_ok();
+    let names = |names: &mut dyn Iterator<Item = &str>| names.map(Box::from).collect();
+    Ok(Analysis {
+        read_only,
+        columns: Arc::new(columns),
+        parameters,
+        reads: names(&mut read.tables.iter().map(|name| &**name)),
+        writes: names(&mut seen.writes.iter().map(|name| &**name)),
+        deterministic,
+        cacheable,
+    })
+}
+
+/// Makes the connection notice changes of the schema by others. Preparing alone does not: it believes
+/// what was last read, and some statements then fail for an object that exists by now.
+fn refresh_schema(connection: &Connection, guard: &Guard) -> rusqlite::Result<()> {
+    let _entered = guard.enter(Mode::End);
+    connection.prepare_cached("select 1 from sqlite_schema limit 1")?.exists([])?;
+    Ok(())
+}
+
+/// The tables among the names that the authorizer reported as read.
+struct Read {
+    tables: Vec<String>,
+    /// Virtual tables and what they keep their content in: it changes under another name.
+    beyond_tables: bool,
+    /// SQLite's own tables.
+    system: bool,
+}
+
+impl Read {
+    /// Looks each name up in the schema, since views and common table expressions are reported too.
+    fn of(connection: &Connection, guard: &Guard, seen: &Recording) -> rusqlite::Result<Self> {
+        let _entered = guard.enter(Mode::End);
+        let mut read = Self { tables: Vec::new(), beyond_tables: false, system: false };
+        if seen.reads.is_empty() {
+            return Ok(read);
+        }
+        let look_up = "select type from pragma_table_list(?1) where schema = 'main'";
+        let mut kind_of = connection.prepare_cached(look_up)?;
+        for name in &seen.reads {
+            read.system |= name.starts_with("sqlite_");
+            let kind: Option<String> = kind_of.query_row([name], |row| row.get(0)).optional()?;
+            match kind.as_deref() {
+                None | Some("view") => {}
+                Some("table") => read.tables.push(name.clone()),
+                Some(_) => {
+                    read.beyond_tables = true;
+                    read.tables.push(name.clone());
+                }
+            }
+        }
+        Ok(read)
+    }
+}

@@ -1,0 +1,311 @@
+use crate::{
+    Db, Sqlite, SqliteConfig, Tx,
+    analysis::{self, Functions},
+    fault::refused,
+    guard::{Guard, Mode},
+    handle, leaked,
+    row::{Bound, SqliteRow},
+    sqlite::Shared,
+};
+use ecm_core::{
+    Access, Analysis, Backend, Changes, CheckIn, Columns, Connection, Failure, Flow, Interrupt, Kind, Limit, Loan,
+    Prepared, Row, ValueRef,
+};
+use rusqlite::{CachedStatement, InterruptHandle, TransactionState};
+use std::{cell::OnceCell, fmt, sync::Arc};
+
+/// An open handle to a [`Sqlite`] database.
+///
+/// Between two loans it is in autocommit mode, outside any transaction, with nothing attached and
+/// no statement running: [`check_in`](Connection::check_in) closes or resets what is not.
+pub struct SqliteConnection {
+    pub(crate) tx: Tx,
+    pub(crate) access: Access,
+    pub(crate) config: Arc<SqliteConfig>,
+    pub(crate) shared: Arc<Shared>,
+    /// Which connection of SQLite's this was made with: a raw borrower can exchange it.
+    born: usize,
+    loan: Option<Loan>,
+    /// Whether something happened after which it must not be lent again.
+    pub(crate) spoilt: bool,
+    /// Whether `PRAGMA synchronous` stands higher than configured, for one transaction.
+    pub(crate) synced: bool,
+    functions: OnceCell<Functions>,
+    interrupt: Arc<Interrupter>,
+    place: String,
+}
+
+/// Stops what runs on a connection, from another thread.
+struct Interrupter(InterruptHandle);
+
+impl SqliteConnection {
+    pub(crate) fn new(
+        connection: rusqlite::Connection,
+        access: Access,
+        guard: Arc<Guard>,
+        database: &Sqlite,
+    ) -> Result<Self, Failure> {
+        let born = handle::address(&connection);
+        let interrupt = Arc::new(Interrupter(connection.get_interrupt_handle()));
+        guard.end_loan();
+        Ok(Self {
+            tx: Tx { db: Db::new(connection, guard) },
+            access,
+            config: Arc::clone(&database.config),
+            shared: Arc::clone(&database.shared),
+            born,
+            loan: None,
+            spoilt: false,
+            synced: false,
+            functions: OnceCell::new(),
+            interrupt,
+            place: database.describe(),
+        })
+    }
+
+    pub(crate) fn db_ref(&self) -> &Db {
+        &self.tx.db
+    }
+
+    /// Runs a control statement of ECM's own.
+    pub(crate) fn control(&self, mode: Mode, sql: &str) -> rusqlite::Result<()> {
+        let db = self.db_ref();
+        db.guard.control(mode, &db.connection, sql)
+    }
+
+    pub(crate) fn is_autocommit(&self) -> bool {
+        self.db_ref().connection.is_autocommit()
+    }
+
+    /// Whether no transaction is open, not even one that a forgotten statement keeps.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        let state = self.db_ref().connection.transaction_state::<&str>(None);
+        self.is_autocommit() && state == Ok(TransactionState::None)
+    }
+
+    /// Ends what a forgotten statement keeps open. Such a connection is not lent again.
+    pub(crate) fn reset_leaked(&mut self) {
+        leaked::reset_running(&mut self.tx.db.connection);
+        self.spoilt = true;
+    }
+
+    /// Leaves every transaction; false if that failed.
+    fn come_to_rest(&mut self) -> bool {
+        if !self.is_autocommit() {
+            let _state_decides = self.control(Mode::End, "ROLLBACK");
+        }
+        if !self.is_at_rest() {
+            self.reset_leaked();
+            if !self.is_autocommit() {
+                let _state_decides = self.control(Mode::End, "ROLLBACK");
+            }
+        }
+        self.is_at_rest()
+    }
+
+    /// Takes a statement of the manager's from the cache, with its parameters.
+    fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<CachedStatement<'_>, Failure> {
+        let db = self.db_ref();
+        db.still_in_transaction()?;
+        let mut prepared = db.connection.prepare_cached(&statement.sql).map_err(|error| db.explain(error))?;
+        let expected = prepared.parameter_count();
+        if expected != parameters.len() {
+            let given = parameters.len();
+            let message = format!("the statement takes {expected} parameters, and {given} were given: bind each one");
+            return Err(refused(Kind::Decode, message));
+        }
+        if db.guard.mode() == Mode::Lent && db.connection.is_autocommit() && !prepared.readonly() {
+            return Err(refused(Kind::Misuse, "there is no transaction to write in: begin one first"));
+        }
+        for (index, value) in parameters.iter().enumerate() {
+            prepared.raw_bind_parameter(index + 1, Bound(*value))?;
+        }
+        Ok(prepared)
+    }
+}
+
+impl Connection for SqliteConnection {
+    type Db = Db;
+    type Tx = Tx;
+    type Raw = rusqlite::Connection;
+
+    fn db(&mut self) -> &Db {
+        &self.tx.db
+    }
+
+    fn tx(&mut self) -> &Tx {
+        &self.tx
+    }
+
+    fn raw(&mut self) -> &mut rusqlite::Connection {
+        self.tx.db.mark();
+        &mut self.tx.db.connection
+    }
+
+    fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
+        self.loan = Some(loan);
+        let guard = Arc::clone(&self.db_ref().guard);
+        guard.end_loan();
+        if !self.is_at_rest() {
+            self.spoilt = true;
+            return Err(refused(Kind::Misuse, "the connection is still in a transaction: check it in first"));
+        }
+        match loan {
+            Loan::Read => {
+                self.control(Mode::Begin, "BEGIN")?;
+                guard.set_in_transaction(true);
+            }
+            Loan::Raw => {
+                self.tx.db.mark();
+                guard.set_mode(Mode::Open);
+            }
+            Loan::Upkeep => guard.set_mode(Mode::Open),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn check_in(&mut self) -> CheckIn {
+        let loan = self.loan.take();
+        let guard = Arc::clone(&self.db_ref().guard);
+        guard.end_loan();
+        // First of all: after an exchange everything below would be asked of another connection.
+        if handle::address(&self.db_ref().connection) != self.born {
+            self.spoilt = true;
+            return CheckIn::Discard;
+        }
+        let attached = self.db_ref().connection.db_name(2).is_ok();
+        if self.db_ref().is_marked() || attached {
+            self.spoilt = true;
+        }
+        if loan == Some(Loan::Upkeep) {
+            // Prepared while everything was allowed; the authorizer would not be asked again.
+            self.db_ref().connection.flush_prepared_statement_cache();
+        }
+        if loan == Some(Loan::Read) && !self.is_autocommit() && self.control(Mode::End, "COMMIT").is_err() {
+            let _state_decides = self.control(Mode::End, "ROLLBACK");
+        }
+        if !self.spoilt && (!self.is_autocommit() || self.synced) {
+            return CheckIn::Reset;
+        }
+        if !self.is_at_rest() {
+            self.come_to_rest();
+        }
+        // An interrupt lasts while any statement runs: a forgotten one would make it last for ever.
+        let connection = &self.db_ref().connection;
+        if connection.is_interrupted() && connection.is_busy() {
+            self.reset_leaked();
+        }
+        if self.spoilt {
+            // A forgotten statement that came from the cache would keep the connection from closing.
+            self.db_ref().connection.flush_prepared_statement_cache();
+            return CheckIn::Discard;
+        }
+        CheckIn::Clean
+    }
+
+    fn limit(&mut self, limit: Limit) {
+        self.db_ref().guard.limit(limit);
+    }
+
+    fn stopped(&self) -> bool {
+        self.db_ref().guard.stopped()
+    }
+
+    fn reset(&mut self) -> Result<(), Failure> {
+        self.db_ref().guard.end_loan();
+        let rested = self.come_to_rest();
+        self.lower_synchronous();
+        if rested && !self.spoilt {
+            return Ok(());
+        }
+        self.spoilt = true;
+        Err(refused(Kind::Misuse, "the connection cannot be mended: a forgotten statement or a setting is left in it"))
+    }
+
+    fn ping(&mut self) -> Result<(), Failure> {
+        let db = self.db_ref();
+        let _entered = db.guard.enter(Mode::End);
+        db.connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
+        Ok(())
+    }
+
+    fn interrupter(&self) -> Arc<dyn Interrupt> {
+        Arc::clone(&self.interrupt) as Arc<dyn Interrupt>
+    }
+
+    fn analyse(&mut self, sql: &str) -> Result<Analysis, Failure> {
+        let db = self.db_ref();
+        let functions = match self.functions.get() {
+            Some(functions) => functions,
+            None => {
+                let asked = Functions::of(&db.connection, &db.guard)?;
+                self.functions.get_or_init(|| asked)
+            }
+        };
+        analysis::analyse(&db.connection, &db.guard, functions, sql)
+    }
+
+    fn execute(&mut self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<Changes, Failure> {
+        let db = self.db_ref();
+        let mut prepared = self.bound(statement, parameters)?;
+        handle::forget_last_insert_rowid(&db.connection);
+        let before = db.connection.total_changes();
+        let mut rows = prepared.raw_query();
+        while rows.next().map_err(|error| db.explain(error))?.is_some() {}
+        drop(rows);
+        // A statement that is not a change leaves the count of the one before it.
+        let changed = db.connection.total_changes() != before;
+        let rowid = db.connection.last_insert_rowid();
+        Ok(Changes {
+            rows: if changed { db.connection.changes() } else { 0 },
+            // 0 is what was put there before; a row that is really inserted as number 0 is not told.
+            last_insert_rowid: (rowid != 0).then_some(rowid),
+        })
+    }
+
+    fn query(
+        &mut self,
+        statement: &Prepared,
+        parameters: &[ValueRef<'_>],
+        each: &mut dyn FnMut(&dyn Row) -> Result<Flow, Failure>,
+    ) -> Result<(), Failure> {
+        let db = self.db_ref();
+        let mut prepared = self.bound(statement, parameters)?;
+        let mut rows = prepared.raw_query();
+        let mut columns: Option<Arc<Columns>> = None;
+        while let Some(row) = rows.next().map_err(|error| db.explain(error))? {
+            // The first step may have prepared the statement anew, after a change of the schema.
+            let columns = columns.get_or_insert_with(|| {
+                let analysed = &statement.analysis.columns;
+                let now = row.as_ref();
+                let same = now.column_names().eq(analysed.iter().map(|name| &**name));
+                if same { Arc::clone(analysed) } else { Arc::new(Columns::new(now.column_names())) }
+            });
+            if each(&SqliteRow { row, columns })? == Flow::Stop {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Interrupt for Interrupter {
+    fn interrupt(&self) {
+        self.0.interrupt();
+    }
+}
+
+impl fmt::Debug for Interrupter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Interrupter")
+    }
+}
+
+impl fmt::Debug for SqliteConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("SqliteConnection");
+        shown.field("at", &self.place).field("access", &self.access).field("loan", &self.loan);
+        shown.field("spoilt", &self.spoilt).finish_non_exhaustive()
+    }
+}

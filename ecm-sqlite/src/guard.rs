@@ -1,0 +1,241 @@
+use crate::fault;
+use crate::recording::Recording;
+use ecm_core::{Clock, Limit, Time};
+use rusqlite::{Connection, ffi};
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How many instructions of SQLite's machine pass between two looks at the limit.
+pub(crate) const STEPS_PER_TICK: u32 = 1_000;
+
+/// How long the wait for a lock sleeps between two tries. Constant, so that who has waited longest
+/// does not ask more rarely than a newcomer.
+const WAIT_STEP: Duration = Duration::from_millis(1);
+
+const UNLIMITED: u64 = u64::MAX;
+
+/// What the hooks of one connection know about the loan it is in.
+///
+/// The hooks are installed once, because installing an authorizer anew makes every prepared
+/// statement of the connection expire; what they answer is switched here. All of it is used by the
+/// thread that uses the connection, so the atomics order nothing: they only allow sharing.
+#[derive(Debug)]
+pub(crate) struct Guard {
+    clock: Arc<dyn Clock>,
+    busy_timeout: Duration,
+    mode: AtomicU8,
+    commit_allowed: AtomicBool,
+    in_transaction: AtomicBool,
+    deadline: AtomicU64,
+    ticks_left: AtomicU64,
+    stopped: AtomicBool,
+    waiting_since: AtomicU64,
+    recording: Mutex<Option<Recording>>,
+    refusal: Mutex<Option<String>>,
+}
+
+/// Who runs statements on the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Mode {
+    /// A closure, or a statement of a caller's: what would outlive the loan is refused.
+    Lent = 0,
+    /// ECM itself, or a borrower of the whole connection: everything is allowed.
+    Open = 1,
+    /// ECM begins something: nothing stops it, but waiting for a lock ends with the loan's deadline.
+    Begin = 2,
+    /// ECM ends something: nothing stops it, and waiting for a lock takes the configured time.
+    End = 3,
+}
+
+/// A mode that lasts until this is dropped, when the one before comes back.
+#[derive(Debug)]
+pub(crate) struct Entered<'g> {
+    guard: &'g Guard,
+    before: u8,
+}
+
+impl Guard {
+    pub(crate) fn new(clock: Arc<dyn Clock>, busy_timeout: Duration) -> Self {
+        Self {
+            clock,
+            busy_timeout,
+            mode: AtomicU8::new(Mode::Open as u8),
+            commit_allowed: AtomicBool::new(false),
+            in_transaction: AtomicBool::new(false),
+            deadline: AtomicU64::new(UNLIMITED),
+            ticks_left: AtomicU64::new(UNLIMITED),
+            stopped: AtomicBool::new(false),
+            waiting_since: AtomicU64::new(0),
+            recording: Mutex::default(),
+            refusal: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        match self.mode.load(Relaxed) {
+            1 => Mode::Open,
+            2 => Mode::Begin,
+            3 => Mode::End,
+            _ => Mode::Lent,
+        }
+    }
+
+    pub(crate) fn set_mode(&self, mode: Mode) {
+        self.mode.store(mode as u8, Relaxed);
+    }
+
+    /// Switches the mode until the answer is dropped.
+    pub(crate) fn enter(&self, mode: Mode) -> Entered<'_> {
+        Entered { guard: self, before: self.mode.swap(mode as u8, Relaxed) }
+    }
+
+    /// Runs a control statement of ECM's own. It is prepared each time, never by the statement
+    /// cache: a cached `COMMIT` would run for a borrower without asking the authorizer.
+    pub(crate) fn control(&self, mode: Mode, connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+        let _entered = self.enter(mode);
+        connection.execute_batch(sql)
+    }
+
+    /// Sets whether commits of the writer pass.
+    pub(crate) fn allow_commit(&self, allow: bool) {
+        self.commit_allowed.store(allow, Relaxed);
+    }
+
+    /// Whether the commit that is about to happen must not: the answer of the commit hook.
+    pub(crate) fn vetoes_commit(&self) -> bool {
+        !self.commit_allowed.load(Relaxed) && self.mode() != Mode::Open
+    }
+
+    /// Remembers whether the loan lives in a transaction.
+    pub(crate) fn set_in_transaction(&self, inside: bool) {
+        self.in_transaction.store(inside, Relaxed);
+    }
+
+    /// Refuses to run anything once the transaction of the loan is gone: the next statement would
+    /// see another state of the database, or commit on its own.
+    pub(crate) fn still_in_transaction(&self, connection: &Connection) -> rusqlite::Result<()> {
+        if self.in_transaction.load(Relaxed) && connection.is_autocommit() {
+            return Err(fault::worded(
+                ffi::SQLITE_ABORT_ROLLBACK,
+                "the transaction is gone, since an earlier error made SQLite roll it back: nothing more runs in it",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn limit(&self, limit: Limit) {
+        let (deadline, ticks) = match limit {
+            Limit::None => (UNLIMITED, UNLIMITED),
+            // One tick more, because SQLite goes on counting where the last run of a statement ended.
+            Limit::Steps(steps) => (UNLIMITED, steps.div_ceil(STEPS_PER_TICK.into())),
+            Limit::Until(moment) => (moment.as_nanos(), UNLIMITED),
+        };
+        self.deadline.store(deadline, Relaxed);
+        self.ticks_left.store(ticks, Relaxed);
+    }
+
+    pub(crate) fn stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    /// Forgets the loan: no limit, no transaction, nothing stopped, and the strict mode.
+    pub(crate) fn end_loan(&self) {
+        self.limit(Limit::None);
+        self.stopped.store(false, Relaxed);
+        self.allow_commit(false);
+        self.set_in_transaction(false);
+        self.set_mode(Mode::Lent);
+    }
+
+    /// Whether what runs must stop: the answer of the progress handler.
+    pub(crate) fn must_stop(&self) -> bool {
+        // SQLite also asks after a COMMIT has committed, and would report it as interrupted.
+        if matches!(self.mode(), Mode::Begin | Mode::End) {
+            return false;
+        }
+        let ticks = self.ticks_left.load(Relaxed);
+        let out_of_ticks = ticks == 0;
+        if !out_of_ticks && ticks != UNLIMITED {
+            self.ticks_left.store(ticks - 1, Relaxed);
+        }
+        let stop = out_of_ticks || self.past_deadline();
+        if stop {
+            self.stopped.store(true, Relaxed);
+        }
+        stop
+    }
+
+    /// Sleeps a step and answers true, or gives the lock up: the answer of the busy handler.
+    ///
+    /// `tries` counts as well as the clock, so that a clock that stands still ends the wait too.
+    pub(crate) fn wait_for_lock(&self, tries: i32) -> bool {
+        let now = self.clock.now();
+        if tries == 0 {
+            self.waiting_since.store(now.as_nanos(), Relaxed);
+        }
+        if self.mode() != Mode::End && self.past_deadline() {
+            self.stopped.store(true, Relaxed);
+            return false;
+        }
+        let waited = now.since(Time::from_nanos(self.waiting_since.load(Relaxed)));
+        let slept = WAIT_STEP.saturating_mul(tries.max(0).unsigned_abs());
+        if waited.max(slept) >= self.busy_timeout {
+            return false;
+        }
+        thread::sleep(WAIT_STEP);
+        true
+    }
+
+    fn past_deadline(&self) -> bool {
+        let deadline = self.deadline.load(Relaxed);
+        deadline != UNLIMITED && self.clock.now() >= Time::from_nanos(deadline)
+    }
+
+    /// Starts to record what the authorizer sees.
+    pub(crate) fn start_recording(&self) {
+        *lock(&self.recording) = Some(Recording::default());
+    }
+
+    /// Ends the recording and answers it.
+    pub(crate) fn stop_recording(&self) -> Recording {
+        lock(&self.recording).take().unwrap_or_default()
+    }
+
+    /// The recording, if one is going on.
+    pub(crate) fn recording(&self) -> MutexGuard<'_, Option<Recording>> {
+        lock(&self.recording)
+    }
+
+    /// Keeps why the authorizer refused: SQLite itself only says "not authorized".
+    pub(crate) fn refuse(&self, reason: String) {
+        *lock(&self.refusal) = Some(reason);
+    }
+
+    /// The error, with the reason in place of SQLite's words if the authorizer refused.
+    pub(crate) fn explain(&self, error: rusqlite::Error) -> rusqlite::Error {
+        if fault::code_of(&error) & 0xff != ffi::SQLITE_AUTH {
+            return error;
+        }
+        match lock(&self.refusal).take() {
+            Some(reason) => fault::worded(ffi::SQLITE_AUTH, reason),
+            None => error,
+        }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.guard.mode.store(self.before, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

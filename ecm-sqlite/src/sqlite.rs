@@ -1,0 +1,137 @@
+use crate::{SqliteConfig, SqliteConnection, fault, location::Location, open};
+use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault};
+use std::{
+    error::Error as StdError,
+    fmt,
+    path::Path,
+    process,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// One SQLite database: where it is, and how connections to it are opened.
+///
+/// Clones are the same database. Nothing is touched until the first connection is opened.
+///
+/// # Concurrency
+/// Connections may be opened by several threads at once, also the first ones of a new file.
+#[derive(Clone)]
+pub struct Sqlite {
+    pub(crate) location: Location,
+    pub(crate) config: Arc<SqliteConfig>,
+    pub(crate) create: bool,
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all clones of one database, and its connections, have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// Keeps a database in memory alive while no connection is open.
+    anchor: Mutex<Option<rusqlite::Connection>>,
+    commits: AtomicU64,
+}
+
+impl Sqlite {
+    /// The database in this file, with the default settings.
+    ///
+    /// The path names the very file: `?`, `#`, `%` and spaces have no meaning. Only a path that
+    /// begins with `file:` is a URI, as <https://sqlite.org/uri.html> describes it; a file whose
+    /// name begins so is written `./file:..`. `:memory:` is [`Sqlite::memory`]. A path that cannot
+    /// be opened (empty, not UTF-8, a URI with `cache=shared` or `mode=memory`) is an error of
+    /// connecting.
+    #[must_use]
+    pub fn open(path: impl AsRef<Path>) -> Self {
+        let path = path.as_ref();
+        if path == Path::new(":memory:") { Self::memory() } else { Self::at(Location::of(path)) }
+    }
+
+    /// A new database in memory, which all connections made through this value and its clones share.
+    ///
+    /// It lives as long as any of them. It has no log: a commit waits until no reader is inside a
+    /// transaction, and the other way round, so that it shows less concurrency than a file. It
+    /// holds at most 1 GiB.
+    #[must_use]
+    pub fn memory() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        // The slash at the front is what makes `memdb` share the database between connections.
+        Self::at(Location::Memory(format!("/ecm-{}-{number}", process::id())))
+    }
+
+    fn at(location: Location) -> Self {
+        Self { location, config: Arc::default(), create: true, shared: Arc::default() }
+    }
+
+    /// The same database, opened with these settings. They are checked when a connection is opened.
+    #[must_use]
+    pub fn config(mut self, config: SqliteConfig) -> Self {
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// The same database, of which a writer may (true, the default) or may not create a missing file.
+    #[must_use]
+    pub fn create(mut self, create: bool) -> Self {
+        self.create = create;
+        self
+    }
+
+    /// The file; `None` for a database in memory, and for a path that cannot be opened.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match &self.location {
+            Location::File { file, .. } => Some(file),
+            Location::Memory(_) | Location::Nowhere(_) => None,
+        }
+    }
+}
+
+impl Shared {
+    /// Opens the connection that keeps a database in memory alive, unless it is open.
+    pub(crate) fn hold(&self, open: impl FnOnce() -> Result<rusqlite::Connection, Failure>) -> Result<(), Failure> {
+        let mut anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        if anchor.is_none() {
+            *anchor = Some(open()?);
+        }
+        Ok(())
+    }
+
+    /// Counts a commit, and answers how many there are now.
+    pub(crate) fn count_commit(&self) -> u64 {
+        self.commits.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Sqlite");
+        shown.field("at", &self.describe()).field("create", &self.create).field("config", &self.config);
+        shown.finish_non_exhaustive()
+    }
+}
+
+impl Backend for Sqlite {
+    type Connection = SqliteConnection;
+
+    fn connect(&self, access: Access, clock: &Arc<dyn Clock>) -> Result<SqliteConnection, Failure> {
+        open::connect(self, access, clock)
+    }
+
+    fn classify(&self, error: &(dyn StdError + 'static)) -> Option<Fault> {
+        fault::classify(error)
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { one_writer: true, answers_in_process: true, group_commit: true }
+    }
+
+    fn describe(&self) -> String {
+        match &self.location {
+            Location::Memory(_) => "memory".into(),
+            Location::File { file, .. } => file.display().to_string(),
+            Location::Nowhere(why) => format!("nowhere, since {why}"),
+        }
+    }
+}

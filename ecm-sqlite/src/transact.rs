@@ -1,0 +1,150 @@
+use crate::{
+    SqliteConnection, Synchronous,
+    fault::{code_of, refused, worded},
+    guard::Mode,
+    handle,
+};
+use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Transact};
+use rusqlite::ffi;
+
+impl Transact for SqliteConnection {
+    /// As the trait says. Waiting for the write lock ends with the configured time or the limit of
+    /// the loan, whichever comes first.
+    fn begin(&mut self, durability: Durability) -> Result<(), Failure> {
+        if self.access == Access::Read {
+            return Err(refused(Kind::ReadOnly, "the connection is open for reading only: write on the writer's"));
+        }
+        if !self.is_autocommit() {
+            return Err(refused(Kind::Misuse, "a transaction is open already: commit it or roll it back first"));
+        }
+        if durability == Durability::Synced && self.config.synchronous < Synchronous::Full {
+            self.control(Mode::Begin, &format!("PRAGMA synchronous = {}", Synchronous::Full.code()))?;
+            self.synced = true;
+        }
+        if let Err(error) = self.control(Mode::Begin, "BEGIN IMMEDIATE") {
+            // The state decides: an interrupted BEGIN may have begun.
+            self.end_transaction();
+            return Err(error.into());
+        }
+        let db = self.db_ref();
+        db.guard.set_in_transaction(true);
+        handle::forget_last_insert_rowid(&db.connection);
+        Ok(())
+    }
+
+    fn enter(&mut self) -> Result<(), Failure> {
+        self.db_ref().still_in_transaction()?;
+        self.control(Mode::Begin, "SAVEPOINT ecm_member")?;
+        handle::forget_last_insert_rowid(&self.db_ref().connection);
+        Ok(())
+    }
+
+    /// As the trait says. A violation of a deferred foreign key is found here, in the member that
+    /// made it, where SQLite would find it in the commit of all.
+    fn leave(&mut self, keep: bool) -> Member {
+        if self.is_autocommit() {
+            return Member::BatchLost;
+        }
+        if !keep {
+            return if self.undo_member() { Member::Undone } else { Member::BatchLost };
+        }
+        let refused = if handle::defers_violations(&self.db_ref().connection) {
+            worded(
+                ffi::SQLITE_CONSTRAINT_FOREIGNKEY,
+                "FOREIGN KEY constraint failed: a deferred one is violated at the end of this write",
+            )
+        } else {
+            match self.control(Mode::End, "RELEASE ecm_member") {
+                Ok(()) => return Member::Kept,
+                Err(error) => error,
+            }
+        };
+        if self.undo_member() { Member::Refused(refused.into()) } else { Member::BatchLost }
+    }
+
+    /// As the trait says. An error after which the transaction is still open is undone and reported
+    /// as rolled back. One after which it is closed is unknown, because the pages may have reached
+    /// the log before the error; except that a constraint, and a full disk, are found before the
+    /// last page is complete.
+    fn commit(&mut self) -> Commit {
+        if let Err(gone) = self.db_ref().still_in_transaction() {
+            self.end_transaction();
+            return Commit::RolledBack(gone.into());
+        }
+        if self.is_autocommit() {
+            return Commit::RolledBack(refused(Kind::Misuse, "there is no transaction to commit: begin one first"));
+        }
+        self.db_ref().guard.allow_commit(true);
+        let committed = self.control(Mode::End, "COMMIT");
+        let still_open = !self.is_autocommit();
+        self.end_transaction();
+        match committed {
+            Ok(()) => Commit::Done(Position { epoch: 0, commit: self.shared.count_commit() }),
+            Err(error) => {
+                let nothing_written = match code_of(&error) & 0xff {
+                    ffi::SQLITE_IOERR => false,
+                    ffi::SQLITE_CONSTRAINT | ffi::SQLITE_FULL => true,
+                    _ => still_open,
+                };
+                if nothing_written {
+                    return Commit::RolledBack(error.into());
+                }
+                // What this connection keeps in memory may differ from what is on the disk.
+                self.spoilt = true;
+                Commit::Unknown(error.into())
+            }
+        }
+    }
+
+    fn roll_back(&mut self) -> Result<(), Failure> {
+        self.end_transaction();
+        if self.is_autocommit() {
+            return Ok(());
+        }
+        self.spoilt = true;
+        Err(refused(Kind::Misuse, "the transaction cannot be left: close the connection"))
+    }
+}
+
+impl SqliteConnection {
+    /// Undoes what the member did, and forgets its savepoint; false if the transaction is gone.
+    fn undo_member(&mut self) -> bool {
+        const UNDO: &str = "ROLLBACK TO ecm_member; RELEASE ecm_member";
+        if self.control(Mode::End, UNDO).is_ok() {
+            return true;
+        }
+        // A statement of the member's that still writes stands in the way.
+        self.reset_leaked();
+        if !self.is_autocommit() && self.control(Mode::End, UNDO).is_ok() {
+            return true;
+        }
+        self.end_transaction();
+        false
+    }
+
+    /// Leaves the transaction, if one is left, and everything that belonged to it.
+    fn end_transaction(&mut self) {
+        if !self.is_autocommit() {
+            // The state decides: ROLLBACK may answer an error and roll back all the same.
+            let _state_decides = self.control(Mode::End, "ROLLBACK");
+        }
+        if !self.is_at_rest() {
+            self.reset_leaked();
+        }
+        let guard = &self.db_ref().guard;
+        guard.allow_commit(false);
+        guard.set_in_transaction(false);
+        self.lower_synchronous();
+    }
+
+    /// Takes back what `Durability::Synced` has set for one transaction.
+    pub(crate) fn lower_synchronous(&mut self) {
+        if self.synced && self.is_autocommit() {
+            let configured = format!("PRAGMA synchronous = {}", self.config.synchronous.code());
+            match self.control(Mode::End, &configured) {
+                Ok(()) => self.synced = false,
+                Err(_) => self.spoilt = true,
+            }
+        }
+    }
+}
