@@ -1,1 +1,81 @@
+//! ECM: fast, fair, observable and fault-tolerant access to databases, with SQLite embedded.
+//!
+//! A program makes a [`ConnectionManager`], by [`open`](ConnectionManager::open), by
+//! [`standard`](ConnectionManager::standard) or by [`builder`](ConnectionManager::builder), and asks it:
+//!
+//! ```
+//! # #[cfg(feature = "standard")] {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use ecm::ConnectionManager;
+//!
+//! let manager = ConnectionManager::open(":memory:")?;
+//! manager.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT)").wait()?;
+//! manager.write(|tx| Ok(tx.execute("INSERT INTO note (title) VALUES (?1)", ["bread"])?)).wait()?;
+//! let titles: Vec<String> = manager.query("SELECT title FROM note").all().wait()?;
+//! assert_eq!(titles, ["bread"]);
+//! # Ok(()) }
+//! # main().unwrap();
+//! # }
+//! ```
+//!
+//! A [`Call`] is a value and does nothing until [`wait`](Call::wait). Every failure is an [`Error`] whose
+//! [`Kind`] says what to do next. Strategies are traits of [`core`], put in by the [`Builder`].
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `standard` | `open()`, `standard()`, and what they name: the features below | yes |
+//! | `sqlite-bundled` | [`sqlite`], with SQLite compiled in | yes |
+//! | `sqlite` | [`sqlite`], with the system's SQLite | by `standard` |
+//! | `balancer` | [`balancer`], which `enable_load_balancing` needs | by `standard` |
+//!
+//! Switching one on may turn a build error into a success; it never changes a manager that already
+//! built.
 
+mod borrowed;
+mod build_error;
+mod builder;
+mod call;
+mod config;
+mod connecting;
+mod database;
+mod decode;
+mod handle;
+pub mod job;
+mod manager;
+#[cfg(feature = "sqlite")]
+mod open;
+mod parameter;
+mod registry;
+mod report;
+mod route;
+mod shelf;
+pub mod statement;
+mod topology;
+mod versions;
+mod write_marks;
+
+pub use borrowed::Borrowed;
+pub use build_error::BuildError;
+pub use builder::Builder;
+pub use call::Call;
+pub use config::ManagerConfig;
+pub use connecting::Connecting;
+pub use database::{DEFAULT_GROUP, Database, DatabaseInfo, GroupInfo};
+pub use handle::Handle;
+pub use manager::ConnectionManager;
+pub use parameter::Parameter;
+
+pub use ecm_core as core;
+pub use ecm_core::{Error, Executed, Failure, Kind, Stage};
+pub use ecm_pool::PoolConfig;
+
+#[cfg(feature = "balancer")]
+pub use ecm_balancer as balancer;
+#[cfg(feature = "sqlite")]
+pub use ecm_sqlite as sqlite;
+
+#[cfg(all(doctest, feature = "standard"))]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -1,0 +1,261 @@
+use crate::{
+    Parameter,
+    job::{Analyse, Job, Way, Write, WriteOnce},
+    manager::Shared,
+    route::{Progress, Route},
+    shelf::Shelf,
+    statement::{All, Execute, One, Optional, Query},
+    topology::Target,
+};
+use ecm_core::{
+    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Observer, Prepared, Time,
+    Transact,
+};
+use serde::de::DeserializeOwned;
+use std::{panic::Location, sync::Arc, time::Duration};
+
+/// A call as a value: what is asked for, how long it may take, what travels with it.
+///
+/// It does nothing until [`wait`](Call::wait).
+///
+/// ```
+/// # #[cfg(feature = "standard")] {
+/// use ecm::ConnectionManager;
+/// use std::time::Duration;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let manager = ConnectionManager::open(":memory:")?;
+/// let answer: i64 = manager.query("SELECT ?1 * ?2").bind(6).bind(7).within(Duration::from_secs(1)).one().wait()?;
+/// assert_eq!(answer, 42);
+/// # Ok(()) }
+/// # main().unwrap();
+/// # }
+/// ```
+#[must_use = "a call does nothing until `.wait()`"]
+#[derive(Debug)]
+pub struct Call<'m, B: Backend<Connection: Transact>, J> {
+    pub(crate) manager: &'m Shared<B>,
+    pub(crate) target: Target<'m>,
+    job: J,
+    within: Option<Duration>,
+    pub(crate) context: Context,
+    location: &'static Location<'static>,
+}
+
+impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
+    pub(crate) fn new(
+        manager: &'m Shared<B>,
+        target: Target<'m>,
+        job: J,
+        location: &'static Location<'static>,
+    ) -> Self {
+        Self { manager, target, job, within: None, context: Context::NONE, location }
+    }
+
+    /// How long the call may take in all: waiting for a connection, running, trying elsewhere. What
+    /// runs is stopped when the time is over, and then the call fails, whatever a closure made of
+    /// it. *Default:* waiting is bounded by the pool's `connection_timeout`, running is not.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
+        self
+    }
+
+    /// Sends something along, unread, for balancers and observers.
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    fn with_job<K>(self, change: impl FnOnce(J) -> K) -> Call<'m, B, K> {
+        let Self { manager, target, job, within, context, location } = self;
+        Call { manager, target, job: change(job), within, context, location }
+    }
+
+    pub(crate) fn deadline(&self, began: Time) -> Time {
+        self.within.map_or(Time::NEVER, |time| began + time)
+    }
+
+    /// Ends the call: completes the error, tells the observers.
+    pub(crate) fn report<T>(
+        &self,
+        began: Time,
+        kind: CallKind,
+        sql: Option<&str>,
+        progress: &Progress<'m>,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let result = result.map_err(|error| {
+            let error = error.called_at(self.location);
+            match sql {
+                Some(sql) => error.with_sql(sql),
+                None => error,
+            }
+        });
+        let observers = &self.manager.observers;
+        if observers.wants(Interest::CALLS) {
+            let topology = self.manager.topologies.current();
+            let group = topology.resolve(self.target).map_or("", |(group, _)| &group.shared.name);
+            let mut report = CallReport::new(kind, group, self.location, &self.context);
+            report.database = progress.database;
+            report.sql = sql;
+            report.took = self.manager.clock.now().since(began);
+            report.waited = progress.waited;
+            report.attempts = progress.attempts;
+            report.cached = progress.cached;
+            report.slow = report.took >= topology.config.slow_query_threshold;
+            report.error = result.as_ref().err();
+            report.position = progress.position;
+            observers.event(&Event::Call(&report));
+        }
+        result
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
+    /// Runs the call on this thread, to its end.
+    ///
+    /// # Errors
+    /// See [`Kind`](ecm_core::Kind): each says what to do next. The error names the database, the SQL and the place
+    /// of the call, and whether anything was executed.
+    pub fn wait(mut self) -> Result<J::Output, Error> {
+        let began = self.manager.clock.now();
+        let mut progress = Progress::default();
+        let result = self.serve(began, &mut progress);
+        let sql = self.job.sql();
+        self.report(began, self.job.kind(), sql, &progress, result)
+    }
+
+    fn serve(&mut self, began: Time, progress: &mut Progress<'m>) -> Result<J::Output, Error> {
+        self.manager.check_open()?;
+        let deadline = self.deadline(began);
+        if let Some(sql) = self.job.sql() {
+            let prepared = self.prepare(sql, began, deadline)?;
+            self.job.prepared(prepared)?;
+        }
+        let mut route = Route::new(self.manager, self.target, self.job.way(), self.job.kind(), began, deadline)?;
+        let group = route.group();
+        if !self.job.cached() {
+            let result = route.wait(&mut self.job, &self.context);
+            *progress = route.progress;
+            if result.is_ok() && self.job.changes_schema() {
+                group.shared.statements.clear();
+            }
+            return result;
+        }
+        let shelf = Shelf::new(&*self.manager.cache, &group.shared, began);
+        if let Some(result) = self.job.stored(&shelf) {
+            progress.cached = true;
+            return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
+        }
+        // Captured before anything is read: a write that ends in between makes the entry worthless.
+        let version = shelf.version();
+        let result = route.wait(&mut self.job, &self.context);
+        *progress = route.progress;
+        // A copy may lag behind the version that the primary is at.
+        let from_primary = group.primary().is_none_or(|primary| progress.database == Some(&group.nodes[primary].name));
+        if let (Ok(_), Some(version), true) = (&result, version, from_primary) {
+            self.job.store(&shelf, version);
+        }
+        result
+    }
+
+    /// What the group knows about a text; a text that is new is analysed by one of its databases.
+    fn prepare(&self, sql: &str, began: Time, deadline: Time) -> Result<Arc<Prepared>, Error> {
+        let (group, _) = self.manager.topologies.current().resolve(self.target)?;
+        let statements = &group.shared.statements;
+        if let Some(prepared) = statements.get(sql) {
+            return Ok(prepared);
+        }
+        let way = Way::Read(Loan::Statement);
+        let mut route = Route::new(self.manager, self.target, way, CallKind::Query, began, deadline)?;
+        let analysis = route.wait(&mut Analyse(sql), &self.context)?;
+        Ok(statements.add(sql, analysis))
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
+    /// Binds the next parameter: the first call binds `?1`, and so on.
+    pub fn bind(mut self, parameter: impl Into<Parameter<'m>>) -> Self {
+        self.job.bound.bind(parameter.into());
+        self
+    }
+
+    /// Binds the next parameters, in order.
+    pub fn bind_all<P: Into<Parameter<'m>>>(mut self, parameters: impl IntoIterator<Item = P>) -> Self {
+        parameters.into_iter().for_each(|parameter| self.job.bound.bind(parameter.into()));
+        self
+    }
+
+    /// Every row, each decoded into a `T`: a struct by the names of the columns, a tuple by their
+    /// order, anything else from the only column.
+    pub fn all<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, All<T>>> {
+        self.with_job(Query::into_sink)
+    }
+
+    /// Exactly one row, decoded into a `T` as by [`all`](Call::all); none and several are errors of
+    /// [`Kind::Decode`](ecm_core::Kind::Decode).
+    pub fn one<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, One<T>>> {
+        self.with_job(Query::into_sink)
+    }
+
+    /// One row or none, decoded into a `T` as by [`all`](Call::all); several are an error of
+    /// [`Kind::Decode`](ecm_core::Kind::Decode).
+    pub fn optional<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, Optional<T>>> {
+        self.with_job(Query::into_sink)
+    }
+
+    /// For a statement that writes (`INSERT .. RETURNING`): on the disk before this returns,
+    /// whatever `synchronous` is configured.
+    pub fn synced(mut self) -> Self {
+        self.job.durability = Durability::Synced;
+        self
+    }
+
+    /// Serves the answer from the manager's cache, if one is stored and nothing has been written to
+    /// the group by this manager since, and stores it otherwise.
+    ///
+    /// Writes by other processes are not noticed: ask for it only where this manager is the only
+    /// writer. Stored are answers of statements that only read, from ordinary tables, and are
+    /// deterministic; others run as if this were not asked for. Needs a cache, given by
+    /// [`Builder::cache`](crate::Builder::cache).
+    pub fn cached(mut self) -> Self {
+        self.job.cached = true;
+        self
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>> Call<'m, B, Execute<'m>> {
+    /// Binds the next parameter: the first call binds `?1`, and so on.
+    pub fn bind(mut self, parameter: impl Into<Parameter<'m>>) -> Self {
+        self.job.bound.bind(parameter.into());
+        self
+    }
+
+    /// Binds the next parameters, in order.
+    pub fn bind_all<P: Into<Parameter<'m>>>(mut self, parameters: impl IntoIterator<Item = P>) -> Self {
+        parameters.into_iter().for_each(|parameter| self.job.bound.bind(parameter.into()));
+        self
+    }
+
+    /// On the disk before this returns, whatever `synchronous` is configured.
+    pub fn synced(mut self) -> Self {
+        self.job.durability = Durability::Synced;
+        self
+    }
+}
+
+impl<B: Backend<Connection: Transact>, F, T> Call<'_, B, Write<F, T>> {
+    /// On the disk before this returns, whatever `synchronous` is configured.
+    pub fn synced(mut self) -> Self {
+        self.job.durability = Durability::Synced;
+        self
+    }
+}
+
+impl<B: Backend<Connection: Transact>, F, T> Call<'_, B, WriteOnce<F, T>> {
+    /// On the disk before this returns, whatever `synchronous` is configured.
+    pub fn synced(mut self) -> Self {
+        self.job.durability = Durability::Synced;
+        self
+    }
+}

@@ -1,0 +1,188 @@
+use ecm_core::InvalidConfig;
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How a manager behaves as a whole: the words of the Python original, with its defaults.
+///
+/// `ManagerConfig::default()` is the same value in every build. It is applied by
+/// [`Builder::configure`](crate::Builder::configure) and by `standard()`; a builder that is not
+/// configured starts with everything off. Every field can be changed while running, by
+/// [`ConnectionManager::apply`](crate::ConnectionManager::apply). In text formats durations are
+/// numbers of seconds.
+///
+/// ```
+/// let config: ecm::ManagerConfig = serde_json::from_str(r#"{"slow_query_threshold": 0.25}"#).unwrap();
+/// assert_eq!(config.slow_query_threshold, std::time::Duration::from_millis(250));
+/// assert_eq!(config.max_failover_attempts, 3);
+///
+/// let wrong = serde_json::from_str::<ecm::ManagerConfig>(r#"{"slow_query": 1}"#).unwrap_err();
+/// assert!(wrong.to_string().contains("unknown field `slow_query`"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ManagerConfig {
+    /// Whether reads are spread over the databases of a group.
+    ///
+    /// Off, every read goes to the fit database of the highest priority. On, the balancer given by
+    /// [`Builder::balancer`](crate::Builder::balancer) decides, or round robin where none was given
+    /// (needs the feature `balancer`). Writes always go to the group's primary.
+    ///
+    /// *Default:* true.
+    pub enable_load_balancing: bool,
+    /// Whether a read whose database has failed goes to another fit one of its group.
+    ///
+    /// Only faults of a database count, never those of a statement or a closure. Bounded by
+    /// `max_failover_attempts` and by the time that the call allows. Closures of `read` may
+    /// therefore run more than once; those of `read_once` and all writes never do.
+    ///
+    /// *Default:* true.
+    pub enable_failover: bool,
+    /// How many further databases a read may try after the first one has failed.
+    ///
+    /// Acts only where `enable_failover` is on.
+    ///
+    /// *Default:* 3. *Limits:* 0 to 63; 0 tries no other.
+    pub max_failover_attempts: u32,
+    /// From which duration on a call is reported as slow.
+    ///
+    /// Measured from the start of the call to its end, waiting for a connection included. Observers
+    /// see it as [`CallReport::slow`](ecm_core::CallReport::slow).
+    ///
+    /// *Default:* 1 second. *Limits:* 0 to 1 day; 0 makes every call slow.
+    #[serde(with = "seconds")]
+    pub slow_query_threshold: Duration,
+}
+
+impl Default for ManagerConfig {
+    fn default() -> Self {
+        Self {
+            enable_load_balancing: true,
+            enable_failover: true,
+            max_failover_attempts: 3,
+            slow_query_threshold: Duration::from_secs(1),
+        }
+    }
+}
+
+impl ManagerConfig {
+    /// What a builder starts with: everything off.
+    pub(crate) fn off() -> Self {
+        Self { enable_load_balancing: false, enable_failover: false, max_failover_attempts: 0, ..Self::default() }
+    }
+
+    /// Whether every field is within its limits.
+    ///
+    /// # Errors
+    /// The first field that is not, with its value and what would be accepted.
+    pub fn check(&self) -> Result<(), InvalidConfig> {
+        if self.max_failover_attempts > 63 {
+            return Err(InvalidConfig::new("max_failover_attempts", self.max_failover_attempts, "0 to 63"));
+        }
+        if self.slow_query_threshold > Duration::from_secs(86_400) {
+            let value = format!("{:?}", self.slow_query_threshold);
+            return Err(InvalidConfig::new("slow_query_threshold", value, "0 to 86400 seconds (1 day)"));
+        }
+        Ok(())
+    }
+
+    /// Every field with its value, as [`set`](Self::set) would take it.
+    pub(crate) fn fields(&self) -> Vec<(String, String)> {
+        [
+            ("enable_load_balancing", self.enable_load_balancing.to_string()),
+            ("enable_failover", self.enable_failover.to_string()),
+            ("max_failover_attempts", self.max_failover_attempts.to_string()),
+            ("slow_query_threshold", self.slow_query_threshold.as_secs_f64().to_string()),
+        ]
+        .map(|(field, value)| (field.to_owned(), value))
+        .into()
+    }
+
+    /// Sets one field from text; nothing has changed where it fails.
+    pub(crate) fn set(&mut self, field: &str, value: &str) -> Result<(), InvalidConfig> {
+        let mut changed = self.clone();
+        match field {
+            "enable_load_balancing" => {
+                changed.enable_load_balancing = parsed("enable_load_balancing", value, "true or false")?;
+            }
+            "enable_failover" => changed.enable_failover = parsed("enable_failover", value, "true or false")?,
+            "max_failover_attempts" => {
+                changed.max_failover_attempts = parsed("max_failover_attempts", value, "0 to 63")?;
+            }
+            "slow_query_threshold" => {
+                let accepted = "a number of seconds from 0 to 86400";
+                let seconds: f64 = parsed("slow_query_threshold", value, accepted)?;
+                changed.slow_query_threshold = Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| InvalidConfig::new("slow_query_threshold", value, accepted))?;
+            }
+            unknown => {
+                let known: Vec<_> = self.fields().into_iter().map(|(field, _)| field).collect();
+                let accepted = format!("a field that can be changed, one of {}", known.join(", "));
+                return Err(InvalidConfig::new("field", unknown, accepted));
+            }
+        }
+        changed.check()?;
+        *self = changed;
+        Ok(())
+    }
+}
+
+fn parsed<T: std::str::FromStr>(field: &'static str, value: &str, accepted: &str) -> Result<T, InvalidConfig> {
+    value.trim().parse().map_err(|_| InvalidConfig::new(field, value, accepted))
+}
+
+mod seconds {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(span: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(span.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds)
+            .map_err(|_| D::Error::custom(format!("{seconds} is no number of seconds: expected 0 or more")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_can_be_set_to_what_it_shows() {
+        let mut config = ManagerConfig::off();
+        for (field, value) in ManagerConfig::default().fields() {
+            config.set(&field, &value).unwrap();
+        }
+        assert_eq!(config, ManagerConfig::default());
+    }
+
+    #[test]
+    fn a_bad_value_changes_nothing_and_says_what_would_be_accepted() {
+        let mut config = ManagerConfig::default();
+        for (field, value, accepted) in [
+            ("enable_failover", "yes", "true or false"),
+            ("max_failover_attempts", "64", "0 to 63"),
+            ("max_failover_attempts", "-1", "0 to 63"),
+            ("slow_query_threshold", "-0.5", "0 to 86400"),
+            ("slow_query_threshold", "NaN", "0 to 86400"),
+            ("slow_query_threshold", "100000", "0 to 86400"),
+            ("cache_size", "1", "max_failover_attempts"),
+        ] {
+            let error = config.set(field, value).unwrap_err().to_string();
+            assert!(error.contains(value) || error.contains(field), "{error}");
+            assert!(error.contains(accepted), "{error}");
+        }
+        assert_eq!(config, ManagerConfig::default());
+    }
+
+    #[test]
+    fn survives_a_text_format() {
+        let config = ManagerConfig { slow_query_threshold: Duration::from_millis(1500), ..ManagerConfig::default() };
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains("\"slow_query_threshold\":1.5"), "{text}");
+        assert_eq!(serde_json::from_str::<ManagerConfig>(&text).unwrap(), config);
+        assert!(serde_json::from_str::<ManagerConfig>(r#"{"slow_query_threshold": -1}"#).is_err());
+    }
+}

@@ -1,0 +1,237 @@
+//! What runs on the connection that a call has found: one job per verb.
+//!
+//! Programs meet these types only as the last parameter of [`Call`](crate::Call), for instance to keep
+//! a call in a field.
+
+use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Prepared, Transact};
+use std::{marker::PhantomData, sync::Arc};
+
+/// The work of a call: what runs on the connection that the route has found.
+///
+/// Implemented by the crate for every verb; programs only name it through
+/// [`Call::wait`](crate::Call::wait).
+pub trait Job<B: Backend>: sealed::Work<B> {}
+
+impl<B: Backend, J: sealed::Work<B>> Job<B> for J {}
+
+pub(crate) mod sealed {
+    use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
+    use crate::shelf::Shelf;
+    use ecm_core::TableVersion;
+
+    /// Sealed, so that what a route asks of a job can grow.
+    #[expect(unnameable_types, reason = "sealed: only this crate implements it")]
+    pub trait Work<B: Backend> {
+        type Output;
+
+        fn kind(&self) -> CallKind;
+
+        /// Known only after the statement has been analysed.
+        fn way(&self) -> Way;
+
+        /// Whether it may run again after a database has failed.
+        fn repeats(&self) -> bool;
+
+        fn sql(&self) -> Option<&str> {
+            None
+        }
+
+        /// The statement of [`sql`](Work::sql), before the first run.
+        fn prepared(&mut self, _statement: Arc<Prepared>) -> Result<(), ecm_core::Error> {
+            Ok(())
+        }
+
+        fn run(&mut self, connection: &mut B::Connection) -> Result<Self::Output, Failure>;
+
+        /// Whether the answer may come from the cache and go into it.
+        fn cached(&self) -> bool {
+            false
+        }
+
+        /// Whether what is known about statements may not hold after it.
+        fn changes_schema(&self) -> bool {
+            false
+        }
+
+        /// The answer from the cache, if a current one is stored.
+        fn stored(&mut self, _shelf: &Shelf<'_>) -> Option<Result<Self::Output, Failure>> {
+            None
+        }
+
+        /// Stores what [`run`](Work::run) has read, at the version captured before it read.
+        fn store(&mut self, _shelf: &Shelf<'_>, _version: TableVersion) {}
+    }
+}
+
+pub(crate) use sealed::Work;
+
+/// How a job reaches a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// On a connection for reading.
+    Read(Loan),
+    /// In a transaction on the primary's writer.
+    Write(Durability),
+}
+
+type Db<B> = <<B as Backend>::Connection as Connection>::Db;
+type Tx<B> = <<B as Backend>::Connection as Connection>::Tx;
+
+/// A closure that reads: the job of [`read`](crate::ConnectionManager::read).
+#[derive(Debug)]
+pub struct Read<F, T> {
+    closure: F,
+    output: PhantomData<fn() -> T>,
+}
+
+/// A closure that reads once: the job of [`read_once`](crate::ConnectionManager::read_once).
+#[derive(Debug)]
+pub struct ReadOnce<F, T> {
+    closure: Option<F>,
+    output: PhantomData<fn() -> T>,
+}
+
+/// A closure that writes: the job of [`write`](crate::ConnectionManager::write).
+#[derive(Debug)]
+pub struct Write<F, T> {
+    closure: F,
+    pub(crate) durability: Durability,
+    output: PhantomData<fn() -> T>,
+}
+
+/// A closure that writes once: the job of [`write_once`](crate::ConnectionManager::write_once).
+#[derive(Debug)]
+pub struct WriteOnce<F, T> {
+    closure: Option<F>,
+    pub(crate) durability: Durability,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<F, T> Read<F, T> {
+    pub(crate) fn new(closure: F) -> Self {
+        Self { closure, output: PhantomData }
+    }
+}
+
+impl<F, T> ReadOnce<F, T> {
+    pub(crate) fn new(closure: F) -> Self {
+        Self { closure: Some(closure), output: PhantomData }
+    }
+}
+
+impl<F, T> Write<F, T> {
+    pub(crate) fn new(closure: F) -> Self {
+        Self { closure, durability: Durability::Configured, output: PhantomData }
+    }
+}
+
+impl<F, T> WriteOnce<F, T> {
+    pub(crate) fn new(closure: F) -> Self {
+        Self { closure: Some(closure), durability: Durability::Configured, output: PhantomData }
+    }
+}
+
+const RAN_ALREADY: &str = "a job that does not repeat is run once";
+
+impl<B: Backend, T, F: FnMut(&Db<B>) -> Result<T, Failure>> Work<B> for Read<F, T> {
+    type Output = T;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Read
+    }
+
+    fn way(&self) -> Way {
+        Way::Read(Loan::Read)
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        (self.closure)(connection.db())
+    }
+}
+
+impl<B: Backend, T, F: FnOnce(&Db<B>) -> Result<T, Failure>> Work<B> for ReadOnce<F, T> {
+    type Output = T;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Read
+    }
+
+    fn way(&self) -> Way {
+        Way::Read(Loan::Read)
+    }
+
+    fn repeats(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        self.closure.take().expect(RAN_ALREADY)(connection.db())
+    }
+}
+
+impl<B: Backend<Connection: Transact>, T, F: FnMut(&Tx<B>) -> Result<T, Failure>> Work<B> for Write<F, T> {
+    type Output = T;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Write
+    }
+
+    fn way(&self) -> Way {
+        Way::Write(self.durability)
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        (self.closure)(connection.tx())
+    }
+}
+
+impl<B: Backend<Connection: Transact>, T, F: FnOnce(&Tx<B>) -> Result<T, Failure>> Work<B> for WriteOnce<F, T> {
+    type Output = T;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Write
+    }
+
+    fn way(&self) -> Way {
+        Way::Write(self.durability)
+    }
+
+    fn repeats(&self) -> bool {
+        false
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        self.closure.take().expect(RAN_ALREADY)(connection.tx())
+    }
+}
+
+/// Asks a database what it says about a statement that is not known yet.
+pub(crate) struct Analyse<'a>(pub(crate) &'a str);
+
+impl<B: Backend> Work<B> for Analyse<'_> {
+    type Output = Analysis;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Query
+    }
+
+    fn way(&self) -> Way {
+        Way::Read(Loan::Statement)
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<Analysis, Failure> {
+        connection.analyse(self.0)
+    }
+}

@@ -1,0 +1,412 @@
+use crate::{
+    job::{Way, Work},
+    manager::Shared,
+    topology::{Group, Member, Target, Topology},
+};
+use ecm_core::{
+    Admission, Backend, BreakerState, CallKind, Connection, Context, Error, Event, Executed, FaultKind, Intent,
+    Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact, block_on,
+};
+use ecm_pool::{Lent, Pool, Transacted};
+use std::{future::Future, sync::PoisonError, time::Duration};
+
+/// The way of one call through the manager: the only copy of picking, breaking, failing over.
+///
+/// Its decisions, [`pick`](Route::pick) and [`settle`](Route::settle), are plain functions that
+/// never wait. [`now`](Route::now) is the loop over them that serves what can be served at once;
+/// [`later`](Route::later) is the same loop with a wait in it. Whatever waits is a future; a
+/// blocking call is one that its own thread polls.
+pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
+    manager: &'m Shared<B>,
+    topology: &'m Topology<B>,
+    group: &'m Group<B>,
+    /// The databases that this call may still try.
+    fit: Mask,
+    way: Way,
+    kind: CallKind,
+    began: Time,
+    deadline: Time,
+    tried: u32,
+    /// A database that was picked but not reached without waiting: its turn is not lost.
+    picked: Option<Attempt<'m, B>>,
+    /// What the first database failed with: the reason to tell where every other fails as well.
+    first_failure: Option<Error>,
+    pub(crate) progress: Progress<'m>,
+}
+
+/// What is known about a call for its report.
+#[derive(Debug, Default)]
+pub(crate) struct Progress<'m> {
+    pub(crate) database: Option<&'m str>,
+    pub(crate) attempts: u32,
+    pub(crate) waited: Duration,
+    pub(crate) position: Option<Position>,
+    pub(crate) cached: bool,
+}
+
+/// One database that was picked and has admitted the call.
+#[derive(Debug)]
+pub(crate) struct Attempt<'m, B: Backend<Connection: Transact>> {
+    index: usize,
+    pub(crate) member: &'m Member<B>,
+    admission: Admission<'m>,
+    pending: Pending<'m>,
+    began: Time,
+}
+
+/// A call that counts as pending on a node until this is dropped.
+#[derive(Debug)]
+struct Pending<'m>(&'m Load);
+
+impl<'m> Pending<'m> {
+    fn on(load: &'m Load) -> Self {
+        load.started();
+        Self(load)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.ended();
+    }
+}
+
+enum Verdict<T> {
+    Done(Result<T, Error>),
+    Again,
+}
+
+impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
+    pub(crate) fn new(
+        manager: &'m Shared<B>,
+        target: Target<'_>,
+        way: Way,
+        kind: CallKind,
+        began: Time,
+        deadline: Time,
+    ) -> Result<Self, Error> {
+        let topology = manager.topologies.current();
+        let (group, asked) = topology.resolve(target)?;
+        let fit = match way {
+            Way::Read(_) => asked,
+            Way::Write(_) => asked.and(group.primary().map_or(Mask::NONE, |primary| Mask::NONE.with(primary))),
+        };
+        if fit.is_empty() {
+            return Err(nothing_fit(group, asked, way));
+        }
+        let progress = Progress::default();
+        Ok(Self {
+            manager,
+            topology,
+            group,
+            fit,
+            way,
+            kind,
+            began,
+            deadline,
+            tried: 0,
+            picked: None,
+            first_failure: None,
+            progress,
+        })
+    }
+
+    pub(crate) fn group(&self) -> &'m Group<B> {
+        self.group
+    }
+
+    /// The next database for this call, admitted by its breaker.
+    pub(crate) fn pick(&mut self, now: Time, context: &Context) -> Result<Attempt<'m, B>, Error> {
+        if let Some(attempt) = self.picked.take() {
+            return Ok(attempt);
+        }
+        let mut rejected: Option<Rejected> = None;
+        while let Some(index) = self.choose(context) {
+            self.fit = self.fit.without(index);
+            let member = &*self.group.members[index];
+            match Admission::ask(&*member.breaker, now) {
+                Ok(admission) => {
+                    self.breaker_moved(member);
+                    let pending = Pending::on(&self.group.nodes[index].load);
+                    return Ok(Attempt { index, member, admission, pending, began: now });
+                }
+                Err(refusal) => {
+                    self.breaker_moved(member);
+                    let sooner = rejected.is_none_or(|earlier| refusal.until < earlier.until);
+                    rejected = if sooner { Some(refusal) } else { rejected };
+                }
+            }
+        }
+        Err(match (self.first_failure.take(), rejected) {
+            (Some(failure), _) => failure,
+            (None, Some(Rejected { until: Time::NEVER })) => {
+                Error::new(Kind::Rejected, "the breaker of every fit database is open until somebody closes it")
+            }
+            (None, Some(Rejected { until })) => Error::new(
+                Kind::Rejected,
+                format_args!("the breaker of every fit database is open; ask again in {:.1?}", until.since(now)),
+            ),
+            (None, None) => Error::new(Kind::Unavailable, "the balancer wants none of the fit databases"),
+        })
+    }
+
+    fn choose(&self, context: &Context) -> Option<usize> {
+        if self.fit.len() == 1 {
+            return self.fit.lowest();
+        }
+        if self.fit.is_empty() {
+            return None;
+        }
+        let intent = Intent::new(self.kind, context).attempt(self.tried);
+        let nodes = &self.group.nodes;
+        let picked = if self.topology.config.enable_load_balancing {
+            self.group.shared.balancer.pick(nodes, self.fit, &intent)
+        } else {
+            ecm_core::Balancer::pick(&ecm_core::FirstFit, nodes, self.fit, &intent)
+        };
+        picked.filter(|&index| self.fit.contains(index))
+    }
+
+    /// What the end of an attempt means, for its database and for the call.
+    fn settle<T>(&mut self, attempt: Attempt<'m, B>, result: Result<T, Error>, repeats: bool) -> Verdict<T> {
+        let now = self.manager.clock.now();
+        let Attempt { index, member, admission, pending, began } = attempt;
+        drop(pending);
+        self.tried += 1;
+        self.progress.attempts += 1;
+        self.progress.database = Some(&member.info.name);
+        let (failed, reached) = match &result {
+            Ok(_) => (false, true),
+            Err(error) => match error.kind() {
+                Kind::Fault(fault) => (fault.is_of_database(), true),
+                Kind::Timeout(Stage::Open) => (true, true),
+                Kind::Timeout(Stage::Wait) | Kind::Closed => (false, false),
+                _ => (false, true),
+            },
+        };
+        if !reached {
+            drop(admission);
+        } else if failed {
+            admission.failed(now);
+        } else {
+            admission.succeeded(now);
+        }
+        if reached {
+            member.answered(failed);
+            let sample = Sample::new(now.since(began), failed).at(self.progress.position);
+            self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
+        }
+        self.breaker_moved(member);
+        match result {
+            Err(error) if self.may_fail_over(&error, failed, repeats, now) => {
+                self.first_failure.get_or_insert_with(|| error.in_database(&member.info.name));
+                Verdict::Again
+            }
+            // Every database failed: the first one's reason is the one to mend.
+            Err(error) if failed && self.first_failure.is_some() => {
+                Verdict::Done(Err(self.first_failure.take().unwrap_or(error)))
+            }
+            Err(error) => Verdict::Done(Err(error.in_database(&member.info.name))),
+            Ok(value) => Verdict::Done(Ok(value)),
+        }
+    }
+
+    fn may_fail_over(&self, error: &Error, failed: bool, repeats: bool, now: Time) -> bool {
+        let config = &self.topology.config;
+        // A database that was unregistered while the call waited for it has not failed either.
+        let elsewhere = failed || (error.kind() == Kind::Closed && self.manager.is_open());
+        elsewhere
+            && repeats
+            && config.enable_failover
+            && matches!(self.way, Way::Read(_))
+            && error.executed() == Executed::No
+            && self.tried <= config.max_failover_attempts
+            && !self.fit.is_empty()
+            && now < self.deadline
+    }
+
+    fn breaker_moved(&self, member: &Member<B>) {
+        let observers = &self.manager.observers;
+        if !observers.wants(Interest::BREAKERS) {
+            return;
+        }
+        let state = member.breaker.state();
+        let mut seen = member.breaker_seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let moved = std::mem::replace(&mut *seen, state) != state;
+        drop(seen);
+        if moved {
+            observers.event(&Event::Breaker { database: &member.info.name, state });
+        }
+    }
+
+    /// Serves the job if that needs no waiting; `None` if it does, and then nothing has happened.
+    pub(crate) fn now<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Option<Result<J::Output, Error>> {
+        let mut now = self.began;
+        loop {
+            let attempt = match self.pick(now, context) {
+                Ok(attempt) => attempt,
+                Err(error) => return Some(Err(error)),
+            };
+            let (pool, loan) = self.pool(attempt.member);
+            let Some(lent) = pool.lend_now(loan, now) else {
+                self.picked = Some(attempt);
+                return None;
+            };
+            let result = self.run(attempt.member, lent, job);
+            match self.settle(attempt, result, job.repeats()) {
+                Verdict::Done(result) => return Some(result),
+                Verdict::Again => now = self.manager.clock.now(),
+            }
+        }
+    }
+
+    /// Serves the job, waiting where it must.
+    pub(crate) async fn later<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
+        loop {
+            let now = self.manager.clock.now();
+            let attempt = self.pick(now, context)?;
+            let lent = self.lend(&attempt, now).await;
+            let result = match lent {
+                Ok(lent) => self.run(attempt.member, lent, job),
+                Err(error) => Err(error),
+            };
+            match self.settle(attempt, result, job.repeats()) {
+                Verdict::Done(result) => return result,
+                Verdict::Again => {}
+            }
+        }
+    }
+
+    /// A connection of the picked database, for a borrower who gets it whole.
+    pub(crate) async fn borrow(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Lent<'m, B>), Error> {
+        let now = self.manager.clock.now();
+        let attempt = self.pick(now, context)?;
+        match self.lend_as(&attempt, Loan::Raw, now).await {
+            Ok(lent) => {
+                self.progress.attempts = 1;
+                self.progress.database = Some(&attempt.member.info.name);
+                Ok((attempt, lent))
+            }
+            Err(error) => match self.settle(attempt, Err(error), false) {
+                Verdict::Done(result) => result,
+                Verdict::Again => unreachable!("a loan is not repeated"),
+            },
+        }
+    }
+
+    async fn lend(&mut self, attempt: &Attempt<'m, B>, now: Time) -> Result<Lent<'m, B>, Error> {
+        let loan = self.pool(attempt.member).1;
+        self.lend_as(attempt, loan, now).await
+    }
+
+    fn lend_as<'s>(
+        &'s mut self,
+        attempt: &Attempt<'m, B>,
+        loan: Loan,
+        now: Time,
+    ) -> impl Future<Output = Result<Lent<'m, B>, Error>> + use<'s, 'm, B> {
+        let lending = self.pool(attempt.member).0.lend(loan, now, self.deadline);
+        async move {
+            let lent = lending.await;
+            self.progress.waited += self.manager.clock.now().since(now);
+            lent
+        }
+    }
+
+    fn pool(&self, member: &'m Member<B>) -> (&'m Pool<B>, Loan) {
+        match (self.way, &member.writer) {
+            (Way::Read(loan), _) => (&member.readers, loan),
+            (Way::Write(_), Some(lane)) => (lane.pool(), Loan::Write),
+            (Way::Write(_), None) => unreachable!("only a database that has a writer is fit for a write"),
+        }
+    }
+
+    fn run<J: Work<B>>(
+        &mut self,
+        member: &'m Member<B>,
+        mut lent: Lent<'m, B>,
+        job: &mut J,
+    ) -> Result<J::Output, Error> {
+        if self.deadline != Time::NEVER {
+            lent.limit(Limit::Until(self.deadline));
+        }
+        match (self.way, &member.writer) {
+            (Way::Write(durability), Some(lane)) => {
+                let mark = self.group.shared.writes.begin();
+                let transacted = lane.transact(lent, durability, |connection| job.run(connection));
+                drop(mark);
+                match transacted {
+                    Transacted::Committed(value, position) => {
+                        self.progress.position = Some(position);
+                        Ok(value)
+                    }
+                    Transacted::NotBegun(failure) | Transacted::Undone(failure) => Err(self.failed(member, failure)),
+                    Transacted::Unknown(failure) => Err(self.failed(member, failure).with_executed(Executed::Unknown)),
+                    Transacted::Stopped => Err(self.stopped("the transaction was stopped and rolled back")),
+                }
+            }
+            _ => {
+                let result = job.run(&mut lent);
+                // A limit that was hit wins over whatever the closure made of it.
+                if lent.stopped() {
+                    return Err(self.stopped("it was stopped"));
+                }
+                result.map_err(|failure| self.failed(member, failure))
+            }
+        }
+    }
+
+    fn failed(&self, member: &Member<B>, failure: ecm_core::Failure) -> Error {
+        let error = Error::from_failure(failure, &*member.backend);
+        match error.fault() {
+            // An interrupt while the manager closes is its own doing.
+            Some(fault) if fault.kind == FaultKind::Interrupted && !self.manager.is_open() => {
+                Error::new(Kind::Closed, "the manager is closed, which has stopped this call")
+                    .with_executed(error.executed())
+            }
+            _ => error,
+        }
+    }
+
+    fn stopped(&self, what: &str) -> Error {
+        Error::timeout(Stage::Run, self.manager.clock.now().since(self.began), what)
+    }
+
+    /// Runs the job to its end on this thread.
+    pub(crate) fn wait<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
+        match self.now(job, context) {
+            Some(result) => result,
+            None => block_on(self.later(job, context)),
+        }
+    }
+}
+
+fn nothing_fit<B: Backend<Connection: Transact>>(group: &Group<B>, asked: Mask, way: Way) -> Error {
+    let name = &group.shared.name;
+    match (way, asked.lowest(), group.primary()) {
+        (Way::Read(_), ..) | (_, None, _) => {
+            Error::new(Kind::Unavailable, format_args!("group {name:?} has no database: register one"))
+        }
+        (Way::Write(_), Some(asked), Some(primary)) => {
+            let (asked, primary) = (&group.members[asked].info.name, &group.members[primary].info.name);
+            let message = format_args!("it is registered as read only: writes go to the primary {primary:?}");
+            Error::new(Kind::ReadOnly, message).in_database(asked)
+        }
+        (Way::Write(_), Some(_), None) => {
+            let message =
+                format_args!("every database of group {name:?} is registered as read only: none takes a write");
+            Error::new(Kind::ReadOnly, message)
+        }
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Attempt<'_, B> {
+    /// Ends the attempt of a borrower: the database has answered.
+    pub(crate) fn ended(self, now: Time) {
+        self.member.answered(false);
+        self.admission.succeeded(now);
+    }
+}
+
+/// What a breaker does before it was ever asked.
+pub(crate) const BREAKER_AT_FIRST: BreakerState = BreakerState::Closed;

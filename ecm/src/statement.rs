@@ -1,0 +1,337 @@
+//! Statements with their parameters, and the forms that their answers take.
+//!
+//! Programs meet these types only as the last parameter of [`Call`](crate::Call), for instance to keep
+//! a call in a field.
+
+use crate::{
+    Parameter,
+    decode::decode,
+    job::{Way, Work},
+    shelf::Shelf,
+};
+use ecm_core::{
+    Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, KeyRef, Kind, Loan, Prepared,
+    Row, Rows, TableVersion, ValueRef,
+};
+use serde::de::DeserializeOwned;
+use smallvec::SmallVec;
+use std::{marker::PhantomData, sync::Arc};
+
+/// A statement with its parameters.
+#[derive(Debug)]
+pub(crate) struct Bound<'m> {
+    sql: &'m str,
+    parameters: SmallVec<[Parameter<'m>; 4]>,
+    prepared: Option<Arc<Prepared>>,
+}
+
+/// The parameters of a statement as a backend takes them.
+pub(crate) type Values<'a> = SmallVec<[ValueRef<'a>; 8]>;
+
+const PREPARED: &str = "the route prepares a statement before it runs it";
+
+impl<'m> Bound<'m> {
+    fn new(sql: &'m str) -> Self {
+        Self { sql, parameters: SmallVec::new(), prepared: None }
+    }
+
+    pub(crate) fn bind(&mut self, parameter: Parameter<'m>) {
+        self.parameters.push(parameter);
+    }
+
+    pub(crate) fn statement(&self) -> &Prepared {
+        self.prepared.as_deref().expect(PREPARED)
+    }
+
+    fn changes_schema(&self) -> bool {
+        self.prepared
+            .as_ref()
+            .is_some_and(|statement| statement.analysis.writes.iter().any(|table| table.starts_with("sqlite_")))
+    }
+
+    pub(crate) fn values(&self) -> Result<Values<'_>, Error> {
+        self.parameters.iter().enumerate().map(|(index, parameter)| parameter.value(index + 1)).collect()
+    }
+
+    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+        let (takes, given) = (statement.analysis.parameters, self.parameters.len());
+        if takes != given {
+            let message = format_args!("the statement takes {takes} parameters, but {given} were bound");
+            return Err(Error::new(Kind::Decode, message));
+        }
+        self.prepared = Some(statement);
+        Ok(())
+    }
+}
+
+/// A statement that answers rows: the job of [`query`](crate::ConnectionManager::query).
+#[derive(Debug)]
+pub struct Query<'m, S> {
+    pub(crate) bound: Bound<'m>,
+    pub(crate) durability: Durability,
+    pub(crate) cached: bool,
+    /// What was read for the cache.
+    read: Option<Arc<Rows>>,
+    sink: PhantomData<fn() -> S>,
+}
+
+/// A statement that writes: the job of [`execute`](crate::ConnectionManager::execute).
+#[derive(Debug)]
+pub struct Execute<'m> {
+    pub(crate) bound: Bound<'m>,
+    pub(crate) durability: Durability,
+}
+
+impl<'m> Query<'m, AllRows> {
+    pub(crate) fn new(sql: &'m str) -> Self {
+        Self {
+            bound: Bound::new(sql),
+            durability: Durability::Configured,
+            cached: false,
+            read: None,
+            sink: PhantomData,
+        }
+    }
+}
+
+impl<'m, S> Query<'m, S> {
+    pub(crate) fn into_sink<T>(self) -> Query<'m, T> {
+        Query { bound: self.bound, durability: self.durability, cached: self.cached, read: None, sink: PhantomData }
+    }
+}
+
+impl<'m> Execute<'m> {
+    pub(crate) fn new(sql: &'m str) -> Self {
+        Self { bound: Bound::new(sql), durability: Durability::Configured }
+    }
+}
+
+impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
+    type Output = S::Output;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Query
+    }
+
+    fn way(&self) -> Way {
+        match &self.bound.prepared {
+            Some(statement) if !statement.analysis.read_only => Way::Write(self.durability),
+            _ => Way::Read(Loan::Statement),
+        }
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn sql(&self) -> Option<&str> {
+        Some(self.bound.sql)
+    }
+
+    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+        self.bound.prepared(statement)
+    }
+
+    fn changes_schema(&self) -> bool {
+        self.bound.changes_schema()
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<S::Output, Failure> {
+        if Work::<B>::cached(self) {
+            let rows = collect::<B, AllRows>(&self.bound, connection)?;
+            self.read = Some(Arc::clone(&rows));
+            return S::from_rows(&rows);
+        }
+        collect::<B, S>(&self.bound, connection)
+    }
+
+    fn cached(&self) -> bool {
+        self.cached && self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable)
+    }
+
+    fn stored(&mut self, shelf: &Shelf<'_>) -> Option<Result<S::Output, Failure>> {
+        let values = self.bound.values().ok()?;
+        let rows = shelf.get(KeyRef::new(shelf.group(), self.bound.statement().id, &values))?;
+        Some(S::from_rows(&rows))
+    }
+
+    fn store(&mut self, shelf: &Shelf<'_>, version: TableVersion) {
+        if let (Some(rows), Ok(values)) = (self.read.take(), self.bound.values()) {
+            shelf.put(KeyRef::new(shelf.group(), self.bound.statement().id, &values), rows, version);
+        }
+    }
+}
+
+fn collect<B: Backend, S: Sink>(bound: &Bound<'_>, connection: &mut B::Connection) -> Result<S::Output, Failure> {
+    let mut sink = S::default();
+    sink.begin(&bound.statement().analysis.columns);
+    let values = bound.values()?;
+    connection.query(bound.statement(), &values, &mut |row| sink.row(row))?;
+    sink.finish()
+}
+
+impl<B: Backend> Work<B> for Execute<'_> {
+    type Output = Changes;
+
+    fn kind(&self) -> CallKind {
+        CallKind::Execute
+    }
+
+    fn way(&self) -> Way {
+        Way::Write(self.durability)
+    }
+
+    fn repeats(&self) -> bool {
+        true
+    }
+
+    fn sql(&self) -> Option<&str> {
+        Some(self.bound.sql)
+    }
+
+    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+        self.bound.prepared(statement)
+    }
+
+    fn changes_schema(&self) -> bool {
+        self.bound.changes_schema()
+    }
+
+    fn run(&mut self, connection: &mut B::Connection) -> Result<Changes, Failure> {
+        let values = self.bound.values()?;
+        connection.execute(self.bound.statement(), &values)
+    }
+}
+
+/// What the rows of a query become. Implemented by the crate for each form of answer.
+pub trait Sink: sealed::Collect {}
+
+impl<S: sealed::Collect> Sink for S {}
+
+mod sealed {
+    use super::{Arc, Columns, Failure, Flow, Row, Rows};
+
+    #[expect(unnameable_types, reason = "sealed: only this crate implements it")]
+    pub trait Collect: Default {
+        type Output;
+
+        /// What the columns are called, also where no row comes.
+        fn begin(&mut self, _columns: &Arc<Columns>) {}
+
+        fn row(&mut self, row: &dyn Row) -> Result<Flow, Failure>;
+        fn finish(self) -> Result<Self::Output, Failure>;
+
+        /// What rows that were read before become.
+        fn from_rows(rows: &Arc<Rows>) -> Result<Self::Output, Failure> {
+            let mut sink = Self::default();
+            for row in rows.iter() {
+                if sink.row(&row)? == Flow::Stop {
+                    break;
+                }
+            }
+            sink.finish()
+        }
+    }
+}
+
+pub(crate) use sealed::Collect;
+
+/// Every row, as it is.
+#[derive(Debug, Default)]
+pub struct AllRows(Rows);
+
+/// Every row, decoded.
+#[derive(Debug)]
+pub struct All<T>(Vec<T>);
+
+/// Exactly one row, decoded.
+#[derive(Debug)]
+pub struct One<T>(Optional<T>);
+
+/// One row or none, decoded.
+#[derive(Debug)]
+pub struct Optional<T>(Option<T>);
+
+impl<T> Default for All<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> Default for One<T> {
+    fn default() -> Self {
+        Self(Optional::default())
+    }
+}
+
+impl<T> Default for Optional<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl Collect for AllRows {
+    type Output = Arc<Rows>;
+
+    fn begin(&mut self, columns: &Arc<Columns>) {
+        self.0 = Rows::new(Arc::clone(columns));
+    }
+
+    fn row(&mut self, row: &dyn Row) -> Result<Flow, Failure> {
+        self.0.push(row)?;
+        Ok(Flow::Continue)
+    }
+
+    fn finish(self) -> Result<Arc<Rows>, Failure> {
+        Ok(Arc::new(self.0))
+    }
+
+    fn from_rows(rows: &Arc<Rows>) -> Result<Arc<Rows>, Failure> {
+        Ok(Arc::clone(rows))
+    }
+}
+
+impl<T: DeserializeOwned> Collect for All<T> {
+    type Output = Vec<T>;
+
+    fn row(&mut self, row: &dyn Row) -> Result<Flow, Failure> {
+        self.0.push(decode(row)?);
+        Ok(Flow::Continue)
+    }
+
+    fn finish(self) -> Result<Vec<T>, Failure> {
+        Ok(self.0)
+    }
+}
+
+impl<T: DeserializeOwned> Collect for Optional<T> {
+    type Output = Option<T>;
+
+    fn row(&mut self, row: &dyn Row) -> Result<Flow, Failure> {
+        if self.0.is_some() {
+            return Err(
+                Error::new(Kind::Decode, "the query answered more than one row (ask for all, or add LIMIT 1)").into()
+            );
+        }
+        self.0 = Some(decode(row)?);
+        Ok(Flow::Continue)
+    }
+
+    fn finish(self) -> Result<Option<T>, Failure> {
+        Ok(self.0)
+    }
+}
+
+impl<T: DeserializeOwned> Collect for One<T> {
+    type Output = T;
+
+    fn row(&mut self, row: &dyn Row) -> Result<Flow, Failure> {
+        self.0.row(row)
+    }
+
+    fn finish(self) -> Result<T, Failure> {
+        let missing =
+            || Error::new(Kind::Decode, "the query answered no row where one was asked for (ask for optional)").into();
+        self.0.0.ok_or_else(missing)
+    }
+}

@@ -1,0 +1,183 @@
+use crate::{DatabaseInfo, ManagerConfig, registry::Registry, write_marks::WriteMarks};
+use ecm_core::{Backend, Balancer, Breaker, BreakerState, Error, Kind, Mask, Node, Transact};
+use ecm_pool::{Lane, Pool};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+/// One version of what a manager serves: immutable, and kept until the manager goes.
+#[derive(Debug)]
+pub(crate) struct Topology<B: Backend<Connection: Transact>> {
+    pub(crate) config: ManagerConfig,
+    pub(crate) groups: Vec<Group<B>>,
+}
+
+/// A group in one version. What must outlive the version is behind `shared` and `members`.
+#[derive(Debug)]
+pub(crate) struct Group<B: Backend<Connection: Transact>> {
+    pub(crate) shared: Arc<GroupShared>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) members: Vec<Arc<Member<B>>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct GroupShared {
+    pub(crate) name: Arc<str>,
+    pub(crate) id: u32,
+    pub(crate) balancer: Box<dyn Balancer>,
+    pub(crate) statements: Registry,
+    pub(crate) writes: WriteMarks,
+    /// Which primary: cached results of another epoch are never served.
+    pub(crate) epoch: AtomicU64,
+}
+
+/// A database with everything that belongs to it.
+#[derive(Debug)]
+pub(crate) struct Member<B: Backend<Connection: Transact>> {
+    pub(crate) info: DatabaseInfo,
+    pub(crate) backend: Arc<B>,
+    pub(crate) readers: Pool<B>,
+    pub(crate) writer: Option<Lane<B>>,
+    pub(crate) breaker: Box<dyn Breaker>,
+    pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
+    pub(crate) calls: AtomicU64,
+    pub(crate) failures: AtomicU64,
+}
+
+/// Whom a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target<'m> {
+    Default,
+    Group(&'m str),
+    Database(&'m str),
+}
+
+impl<B: Backend<Connection: Transact>> Topology<B> {
+    pub(crate) fn group(&self, name: &str) -> Option<&Group<B>> {
+        self.groups.iter().find(|group| *group.shared.name == *name)
+    }
+
+    pub(crate) fn members(&self) -> impl Iterator<Item = &Arc<Member<B>>> {
+        self.groups.iter().flat_map(|group| &group.members)
+    }
+
+    /// The group and the databases of it that a call is for.
+    pub(crate) fn resolve(&self, target: Target<'_>) -> Result<(&Group<B>, Mask), Error> {
+        match target {
+            Target::Default => {
+                let group = &self.groups[0];
+                Ok((group, Mask::first(group.members.len())))
+            }
+            Target::Group(name) => {
+                let group = self.group(name).ok_or_else(|| self.no_such("group", name))?;
+                Ok((group, Mask::first(group.members.len())))
+            }
+            Target::Database(name) => {
+                let found = self.groups.iter().find_map(|group| {
+                    let index = group.members.iter().position(|member| *member.info.name == *name)?;
+                    Some((group, Mask::NONE.with(index)))
+                });
+                found.ok_or_else(|| self.no_such("database", name))
+            }
+        }
+    }
+
+    fn no_such(&self, what: &str, name: &str) -> Error {
+        let names: Vec<&str> = if what == "group" {
+            self.groups.iter().map(|group| &*group.shared.name).collect()
+        } else {
+            self.members().map(|member| &*member.info.name).collect()
+        };
+        let known =
+            if names.is_empty() { "none is registered".to_owned() } else { format!("there is {}", names.join(", ")) };
+        Error::new(Kind::NotFound, format_args!("there is no {what} {name:?}: {known}"))
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn with_config(&self, config: ManagerConfig) -> Self {
+        Self { config, groups: self.groups.iter().map(Group::copy).collect() }
+    }
+
+    /// The same with one more database.
+    pub(crate) fn with(
+        &self,
+        member: Arc<Member<B>>,
+        new_group: impl FnOnce(u32) -> Arc<GroupShared>,
+    ) -> Result<Self, Error> {
+        let info = &member.info;
+        if self.members().any(|other| other.info.name == info.name) {
+            let message =
+                format_args!("a database {:?} is registered already: choose another name, or unregister it", info.name);
+            return Err(Error::new(Kind::Exists, message));
+        }
+        let mut next = self.with_config(self.config.clone());
+        let index = next.groups.iter().position(|group| group.shared.name == info.group).unwrap_or_else(|| {
+            let id = u32::try_from(next.groups.len()).unwrap_or(u32::MAX);
+            next.groups.push(Group { shared: new_group(id), nodes: Vec::new(), members: Vec::new() });
+            next.groups.len() - 1
+        });
+        let group = &mut next.groups[index];
+        if group.members.len() == Mask::CAPACITY {
+            let message = format_args!("group {:?} is full: {} databases at most", info.group, Mask::CAPACITY);
+            return Err(Error::new(Kind::Invalid, message));
+        }
+        if let Some(primary) = group.primary()
+            && !info.read_only
+        {
+            let primary = &group.members[primary].info.name;
+            let message = format_args!(
+                "group {:?} has a primary already, {primary:?}: register {:?} as read_only(true) or in another group",
+                info.group, info.name
+            );
+            return Err(Error::new(Kind::Exists, message));
+        }
+        group.nodes.push(info.node());
+        group.members.push(member);
+        Ok(next)
+    }
+
+    /// The same without one database, and that database.
+    pub(crate) fn without(&self, name: &str) -> Result<(Self, Arc<Member<B>>), Error> {
+        let mut next = self.with_config(self.config.clone());
+        for group in &mut next.groups {
+            if let Some(index) = group.members.iter().position(|member| *member.info.name == *name) {
+                group.nodes.remove(index);
+                let member = group.members.remove(index);
+                return Ok((next, member));
+            }
+        }
+        Err(self.no_such("database", name))
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Group<B> {
+    /// The index of the database that may be written.
+    pub(crate) fn primary(&self) -> Option<usize> {
+        self.nodes.iter().position(|node| node.writable)
+    }
+
+    fn copy(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared), nodes: self.nodes.clone(), members: self.members.clone() }
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Member<B> {
+    pub(crate) fn close(&self) {
+        self.readers.close();
+        if let Some(writer) = &self.writer {
+            writer.pool().close();
+        }
+    }
+
+    pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool<B>> {
+        std::iter::once(&self.readers).chain(self.writer.as_ref().map(Lane::pool))
+    }
+
+    pub(crate) fn answered(&self, failed: bool) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        if failed {
+            self.failures.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Answers from a cache: only on request, and never an old row.
+
+#[path = "support/fakes.rs"]
+mod fakes;
+#[path = "support/lines.rs"]
+mod lines;
+
+use ecm::{
+    ConnectionManager, Database,
+    core::{Cache, CacheStats, Entry, Interest, Key, KeyRef, testing::Fake},
+};
+use fakes::builder;
+use lines::Lines;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+/// The simplest cache that a third party could write.
+#[derive(Clone, Debug, Default)]
+struct Map(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    entries: HashMap<Key, Arc<Entry>>,
+    stats: CacheStats,
+}
+
+impl Cache for Map {
+    fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+        let mut state = self.0.lock().unwrap();
+        let found = state.entries.iter().find(|(stored, _)| key.matches(stored)).map(|(_, entry)| Arc::clone(entry));
+        match found {
+            Some(_) => state.stats.hits += 1,
+            None => state.stats.misses += 1,
+        }
+        found
+    }
+    fn insert(&self, key: Key, entry: Arc<Entry>) {
+        assert!(entry.bytes > 0);
+        let mut state = self.0.lock().unwrap();
+        state.entries.insert(key, entry);
+        state.stats.entries = state.entries.len() as u64;
+    }
+    fn remove(&self, key: KeyRef<'_>) {
+        self.0.lock().unwrap().entries.retain(|stored, _| !key.matches(stored));
+    }
+    fn clear(&self) {
+        self.0.lock().unwrap().entries.clear();
+    }
+    fn stats(&self) -> CacheStats {
+        self.0.lock().unwrap().stats
+    }
+}
+
+fn answer(manager: &ConnectionManager<Fake>) -> Option<i64> {
+    manager.query("get a").cached().one::<Option<i64>>().wait().unwrap()
+}
+
+#[test]
+fn an_answer_is_served_again_until_something_is_written() {
+    let (fake, calls) = (Fake::new(), Lines::about(Interest::CALLS));
+    let manager = builder(&fake).cache(Map::default()).observer(calls.clone()).build().unwrap();
+    assert_eq!((answer(&manager), answer(&manager)), (None, None));
+    let statements = fake.counts().statements;
+    assert_eq!((answer(&manager), fake.counts().statements), (None, statements), "no statement runs for a hit");
+    assert!(calls.take()[1].contains("attempts=0 cached=true"));
+
+    manager.execute("set a").bind(1).wait().unwrap();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    assert_eq!(manager.status().cache.entries, 1);
+    manager.write(|tx| Ok(tx.set("a", 2)?)).wait().unwrap();
+    assert_eq!(answer(&manager), Some(2));
+    drop(manager.connection().wait().unwrap());
+    let statements = fake.counts().statements;
+    assert_eq!((answer(&manager), fake.counts().statements), (Some(2), statements + 1), "a borrower may have written");
+    let rows = manager.query("get a").cached().wait().unwrap();
+    assert!(Arc::ptr_eq(&rows, &manager.query("get a").cached().wait().unwrap()), "the entry's own rows, not a copy");
+}
+
+#[test]
+fn nothing_is_cached_unasked_or_when_it_fails_to_decode() {
+    let fake = Fake::new();
+    let map = Map::default();
+    let manager = builder(&fake).cache(map.clone()).build().unwrap();
+    manager.query("get a").one::<Option<i64>>().wait().unwrap();
+    manager.query("get a").cached().one::<i64>().wait().unwrap_err();
+    let stats = map.stats();
+    assert_eq!((stats.hits, stats.misses, stats.entries), (0, 1, 0));
+}
+
+#[test]
+fn a_read_that_a_write_overtakes_is_not_stored() {
+    let fake = Fake::new();
+    let manager = builder(&fake).cache(Map::default()).build().unwrap();
+    manager.query("get a").wait().unwrap();
+    let held = fake.hold_statements();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| answer(&manager));
+        fake.wait_for_hanging(1);
+        let writing = scope.spawn(|| manager.write(|tx| Ok(tx.set("a", 1)?)).wait().unwrap());
+        fake.wait_for_hanging(2);
+        drop(held);
+        reading.join().unwrap();
+        writing.join().unwrap();
+    });
+    assert_eq!(answer(&manager), Some(1));
+}
+
+#[test]
+fn nothing_cached_is_served_while_a_write_is_under_way() {
+    let fake = Fake::new();
+    let manager = builder(&fake).cache(Map::default()).build().unwrap();
+    answer(&manager);
+    manager
+        .write(|tx| {
+            let statements = fake.counts().statements;
+            assert_eq!((answer(&manager), fake.counts().statements), (None, statements + 1));
+            Ok(tx.set("a", 1)?)
+        })
+        .wait()
+        .unwrap();
+    assert_eq!(answer(&manager), Some(1));
+}
+
+#[test]
+fn a_lagging_replica_cannot_put_its_old_rows_into_the_cache() {
+    let (primary, replica) = (Fake::new(), Fake::new());
+    let manager = ConnectionManager::<Fake>::builder_for()
+        .database(Database::new("primary", primary))
+        .database(Database::new("replica", replica).read_only(true).priority(1))
+        .cache(Map::default())
+        .build()
+        .unwrap();
+    manager.execute("set a").bind(1).wait().unwrap();
+    assert_eq!((answer(&manager), answer(&manager)), (None, None), "the replica serves, it is preferred");
+    assert_eq!(manager.status().cache.entries, 0);
+}
