@@ -1,0 +1,6 @@
+//! The real program, run as a person runs it.
+
+mod bad_input;
+mod bench;
+mod demo;
+mod ran;
