@@ -1,6 +1,7 @@
 #[cfg(feature = "standard")]
 use crate::{BuildError, Database, ManagerConfig};
 use crate::{Builder, ConnectionManager};
+#[cfg(feature = "standard")]
 use ecm_sqlite::Sqlite;
 #[cfg(feature = "standard")]
 use std::path::Path;
