@@ -13,10 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// use ecm_balancer::RoundRobin;
 /// use ecm_core::{Balancer, CallKind, Context, Intent, Mask, Node};
 ///
-/// let node = |name: &str| Node {
-///     name: name.into(), weight: 1, priority: 0, writable: false, tags: [].into(), load: Default::default(),
-/// };
-/// let nodes = [node("a"), node("b"), node("c")];
+/// let nodes = ["a", "b", "c"].map(Node::new);
 /// let (balancer, intent) = (RoundRobin::new(), Intent::new(CallKind::Read, &Context::NONE));
 /// let picks: Vec<_> = (0..4).filter_map(|_| balancer.pick(&nodes, Mask::first(3).without(1), &intent)).collect();
 /// assert_eq!(picks, [0, 2, 0, 2]);
@@ -49,18 +46,10 @@ mod tests {
     use super::*;
     use ecm_core::{CallKind, Context};
     use proptest::prelude::*;
-    use std::{sync::Arc, thread};
+    use std::thread;
 
     fn nodes(count: usize) -> Vec<Node> {
-        let node = |index: usize| Node {
-            name: format!("node-{index}").into(),
-            weight: 1,
-            priority: 0,
-            writable: false,
-            tags: Arc::new([]),
-            load: Arc::default(),
-        };
-        (0..count).map(node).collect()
+        (0..count).map(|index| Node::new(format!("node-{index}"))).collect()
     }
 
     proptest! {

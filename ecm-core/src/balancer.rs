@@ -83,10 +83,9 @@ impl Balancer for FirstFit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn node(name: &str, priority: i32) -> Node {
-        Node { name: name.into(), weight: 1, priority, writable: true, tags: Arc::new([]), load: Arc::default() }
+        Node { priority, ..Node::new(name) }
     }
 
     #[test]

@@ -7,14 +7,15 @@ use std::{
 
 /// Stores results of queries, bounded.
 ///
-/// A cache only stores: whether an entry may still be served is decided by the facade, from the
-/// entry's versions, on every hit.
+/// A cache only stores, and forgets what has become too old: whether an entry may still be served is
+/// decided by the facade, from the entry's versions, on every hit.
 ///
 /// # Concurrency
 /// Called by every thread that queries; a hit should cost tens of nanoseconds and allocate nothing.
 pub trait Cache: Send + Sync + Debug {
-    /// The entry under a key.
-    fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>>;
+    /// The entry under a key, unless it is older at `now` than the cache keeps anything. The caller
+    /// has read the clock already: a cache reads none.
+    fn get(&self, key: KeyRef<'_>, now: Time) -> Option<Arc<Entry>>;
 
     /// Stores an entry, in place of any other under that key. May drop it, or others, at will.
     fn insert(&self, key: Key, entry: Arc<Entry>);
@@ -181,7 +182,7 @@ pub struct CacheStats {
 pub struct NoCache;
 
 impl Cache for NoCache {
-    fn get(&self, _key: KeyRef<'_>) -> Option<Arc<Entry>> {
+    fn get(&self, _key: KeyRef<'_>, _now: Time) -> Option<Arc<Entry>> {
         None
     }
 
@@ -248,7 +249,7 @@ mod tests {
             bytes: 1,
         };
         NoCache.insert(key.to_key(), Arc::new(entry));
-        assert!(NoCache.get(key).is_none());
+        assert!(NoCache.get(key, Time::START).is_none());
         assert_eq!(NoCache.stats(), CacheStats::default());
     }
 }

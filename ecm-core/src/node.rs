@@ -25,6 +25,21 @@ pub struct Node {
     pub load: Arc<Load>,
 }
 
+impl Node {
+    /// A database of this name that is only read, of weight 1 and priority 0, without tags or load.
+    ///
+    /// ```
+    /// use ecm_core::Node;
+    ///
+    /// let node = Node { weight: 3, ..Node::new("replica") };
+    /// assert_eq!((&*node.name, node.weight, node.load.pending()), ("replica", 3, 0));
+    /// ```
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), weight: 1, priority: 0, writable: false, tags: Arc::new([]), load: Arc::default() }
+    }
+}
+
 /// What a database carries: moved by the facade, read by balancers.
 #[derive(Debug, Default)]
 pub struct Load {

@@ -27,7 +27,7 @@ impl<'a> Shelf<'a> {
 
     /// The rows under a key, if they are current.
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Rows>> {
-        let entry = self.cache.get(key)?;
+        let entry = self.cache.get(key, self.now)?;
         let current =
             entry.epoch == self.group.epoch.load(Ordering::Acquire) && self.group.writes.current(&entry.versions);
         current.then(|| Arc::clone(&entry.rows))

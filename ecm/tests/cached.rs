@@ -7,7 +7,7 @@ mod lines;
 
 use ecm::{
     ConnectionManager, Database,
-    core::{Cache, CacheStats, Entry, Interest, Key, KeyRef, testing::Fake},
+    core::{Cache, CacheStats, Entry, Interest, Key, KeyRef, Time, testing::Fake},
 };
 use fakes::builder;
 use lines::Lines;
@@ -27,7 +27,7 @@ struct State {
 }
 
 impl Cache for Map {
-    fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+    fn get(&self, key: KeyRef<'_>, _now: Time) -> Option<Arc<Entry>> {
         let mut state = self.0.lock().unwrap();
         let found = state.entries.iter().find(|(stored, _)| key.matches(stored)).map(|(_, entry)| Arc::clone(entry));
         match found {
