@@ -4,7 +4,7 @@ use crate::{
     topology::{Group, Member, Target, Topology},
 };
 use ecm_core::{
-    Admission, Backend, BreakerState, CallKind, Connection, Context, Error, Event, Executed, FaultKind, Intent,
+    Admission, Backend, BreakerState, CallKind, Connection, Context, Error, Event, Executed, Fault, FaultKind, Intent,
     Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact, block_on,
 };
 use ecm_pool::{Lent, Pool, Transacted};
@@ -351,7 +351,14 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 if lent.stopped() {
                     return Err(self.stopped("it was stopped"));
                 }
-                result.map_err(|failure| self.failed(member, failure))
+                result.map_err(|failure| {
+                    let error = self.failed(member, failure);
+                    // What it has read into its caches may be damaged, and outlive the damage.
+                    if error.fault().is_some_and(Fault::is_of_database) {
+                        lent.discard();
+                    }
+                    error
+                })
             }
         }
     }

@@ -98,6 +98,23 @@ fn a_read_whose_database_fails_goes_to_the_next_one_and_a_write_does_not() {
 }
 
 #[test]
+fn a_connection_on_which_its_database_failed_is_closed_and_one_whose_borrower_erred_is_not() {
+    let (fakes, builder) = three();
+    let manager = builder.build().unwrap();
+    let closes = || fakes[0].counts().closes;
+    manager.read(|db| Ok(db.get("a")?)).wait().unwrap();
+    let before = closes();
+    fakes[0].fail_statements(FaultKind::Constraint, 1);
+    manager.read(|db| Ok(db.get("a")?)).wait().unwrap_err();
+    assert_eq!(closes(), before);
+    fakes[0].fail_statements(FaultKind::Corrupt, 1);
+    manager.read(|db| Ok(db.get("a")?)).wait().unwrap_err();
+    assert_eq!(closes(), before + 1);
+    manager.read(|db| Ok(db.get("a")?)).wait().unwrap();
+    assert_eq!(closes(), before + 1, "its successor is sound");
+}
+
+#[test]
 fn the_callers_own_mistakes_are_not_tried_elsewhere() {
     let (fakes, builder) = three();
     let config = ManagerConfig { enable_load_balancing: false, ..ManagerConfig::default() };
