@@ -35,17 +35,19 @@ const CHANGING: [&str; 18] = [
 pub(crate) struct Functions(HashSet<Box<str>>);
 
 impl Functions {
-    /// Asks SQLite, which marks them, and leaves away what is not constant for all that.
+    /// Asks SQLite, which marks them, and leaves away what is not constant for all that. It never
+    /// marks an aggregate or a window function; its own ones depend on the rows alone.
     pub(crate) fn of(connection: &Connection, guard: &Guard) -> rusqlite::Result<Self> {
         const DETERMINISTIC: i64 = 0x800;
         let _entered = guard.enter(Mode::End);
-        let mut statement = connection.prepare("select lower(name), flags from pragma_function_list")?;
+        let list = "select lower(name), flags, builtin and type <> 's' from pragma_function_list";
+        let mut statement = connection.prepare(list)?;
         let mut rows = statement.query([])?;
         let (mut constant, mut changing) = (HashSet::new(), HashSet::<String>::new());
         while let Some(row) = rows.next()? {
             let name: String = row.get(0)?;
-            let marked = row.get::<_, i64>(1)? & DETERMINISTIC != 0;
-            if marked && !CHANGING.contains(&&*name) {
+            let depends_on_rows = row.get::<_, i64>(1)? & DETERMINISTIC != 0 || row.get(2)?;
+            if depends_on_rows && !CHANGING.contains(&&*name) {
                 constant.insert(name.into_boxed_str());
             } else {
                 // One variant of the name that changes spoils the others: the authorizer tells no arity.
@@ -68,6 +70,13 @@ pub(crate) fn analyse(
     functions: &Functions,
     sql: &str,
 ) -> Result<Analysis, Failure> {
+    if sql.contains('\0') {
+        return Err(refused(
+            Kind::Misuse,
+            "the SQL holds a NUL character, at which SQLite would end it silently: bind texts instead of writing them \
+             into the SQL",
+        ));
+    }
     refresh_schema(connection, guard)?;
     let _entered = guard.enter(Mode::Lent);
     guard.start_recording();
