@@ -95,3 +95,60 @@ pub(crate) fn failed(what: impl fmt::Display, error: rusqlite::Error) -> Failure
 pub(crate) fn refused(kind: Kind, message: impl fmt::Display) -> Failure {
     Error::new(kind, message).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extended_codes_that_mean_something_else_than_their_family_are_told_apart() {
+        for (code, kind) in [
+            (ffi::SQLITE_BUSY, FaultKind::Busy),
+            (ffi::SQLITE_BUSY_TIMEOUT, FaultKind::Busy),
+            (ffi::SQLITE_BUSY_SNAPSHOT, FaultKind::Conflict),
+            (ffi::SQLITE_LOCKED, FaultKind::Busy),
+            (ffi::SQLITE_ABORT, FaultKind::Statement),
+            (ffi::SQLITE_ABORT_ROLLBACK, FaultKind::Conflict),
+            (ffi::SQLITE_SCHEMA, FaultKind::Conflict),
+            (ffi::SQLITE_IOERR_READ, FaultKind::Storage),
+            (ffi::SQLITE_IOERR_SHMSIZE, FaultKind::Full),
+            (ffi::SQLITE_IOERR_NOMEM, FaultKind::Memory),
+            (ffi::SQLITE_IOERR_CORRUPTFS, FaultKind::Corrupt),
+            (ffi::SQLITE_CANTOPEN, FaultKind::Storage),
+            (ffi::SQLITE_FULL, FaultKind::Full),
+            (ffi::SQLITE_NOMEM, FaultKind::Memory),
+            (ffi::SQLITE_CORRUPT_INDEX, FaultKind::Corrupt),
+            (ffi::SQLITE_NOTADB, FaultKind::Corrupt),
+            (ffi::SQLITE_READONLY_DBMOVED, FaultKind::ReadOnly),
+            (ffi::SQLITE_INTERRUPT, FaultKind::Interrupted),
+            (ffi::SQLITE_AUTH, FaultKind::Denied),
+            (ffi::SQLITE_CONSTRAINT_UNIQUE, FaultKind::Constraint),
+            (ffi::SQLITE_CONSTRAINT_COMMITHOOK, FaultKind::Denied),
+            (ffi::SQLITE_ERROR, FaultKind::Statement),
+            (ffi::SQLITE_TOOBIG, FaultKind::Statement),
+            (ffi::SQLITE_RANGE, FaultKind::Statement),
+        ] {
+            assert_eq!(classify_code(code), kind, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_code_that_nobody_knows_yet_is_never_counted_against_the_database() {
+        for code in [0, 99, 25 | (77 << 8), i32::MAX, -1] {
+            assert!(!fault(code).is_of_database(), "{code}");
+        }
+    }
+
+    #[test]
+    fn what_a_closure_does_with_a_row_is_not_the_databases() {
+        use rusqlite::{Error as Sql, types::Type};
+        for error in [Sql::QueryReturnedNoRows, Sql::InvalidColumnName("x".into()), Sql::IntegralValueOutOfRange(0, 7)]
+        {
+            assert_eq!(classify(&error), None, "{error}");
+        }
+        assert_eq!(classify(&Sql::InvalidColumnType(0, "x".into(), Type::Null)), None);
+        let io = std::io::Error::other(ffi::Error::new(ffi::SQLITE_IOERR_READ));
+        let source: &(dyn StdError + 'static) = io.get_ref().unwrap();
+        assert_eq!(classify(source).map(|fault| fault.kind), Some(FaultKind::Storage));
+    }
+}

@@ -239,3 +239,85 @@ impl Drop for Entered<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ecm_core::testing::TestClock;
+
+    fn guard() -> (TestClock, Guard) {
+        let clock = TestClock::new();
+        let guard = Guard::new(Arc::new(clock.clone()), Duration::from_secs(30));
+        guard.end_loan();
+        (clock, guard)
+    }
+
+    #[test]
+    fn what_ecm_begins_and_ends_is_never_stopped_by_a_limit() {
+        let (clock, guard) = guard();
+        clock.advance(Duration::from_secs(1));
+        for limit in [Limit::Until(Time::START), Limit::Steps(0)] {
+            guard.limit(limit);
+            for mode in [Mode::Begin, Mode::End] {
+                let _entered = guard.enter(mode);
+                assert!(!guard.must_stop(), "{mode:?}: a COMMIT would be told as interrupted after it has committed");
+                assert!(!guard.stopped());
+            }
+            assert!(guard.must_stop());
+            assert!(guard.stopped());
+            guard.end_loan();
+            assert!(!guard.must_stop() && !guard.stopped(), "nothing of one loan reaches the next");
+        }
+    }
+
+    #[test]
+    fn a_mode_inside_a_mode_ends_with_its_own() {
+        let (_clock, guard) = guard();
+        let outer = guard.enter(Mode::Begin);
+        let inner = guard.enter(Mode::End);
+        drop(inner);
+        assert_eq!(guard.mode(), Mode::Begin);
+        drop(outer);
+        assert_eq!(guard.mode(), Mode::Lent);
+    }
+
+    #[test]
+    fn a_commit_passes_only_where_it_was_allowed_or_everything_is() {
+        let (_clock, guard) = guard();
+        for mode in [Mode::Lent, Mode::Begin, Mode::End] {
+            guard.set_mode(mode);
+            assert!(guard.vetoes_commit(), "{mode:?}");
+        }
+        guard.allow_commit(true);
+        assert!(!guard.vetoes_commit());
+        guard.end_loan();
+        assert!(guard.vetoes_commit());
+        guard.set_mode(Mode::Open);
+        assert!(!guard.vetoes_commit());
+    }
+
+    #[test]
+    fn the_wait_for_a_lock_ends_with_the_limit_but_that_of_a_commit_does_not() {
+        let (clock, guard) = guard();
+        guard.limit(Limit::Until(clock.now() + Duration::from_secs(1)));
+        assert!(guard.wait_for_lock(0));
+        clock.advance(Duration::from_secs(1));
+        let entered = guard.enter(Mode::End);
+        assert!(guard.wait_for_lock(1));
+        drop(entered);
+        assert!(!guard.stopped());
+        assert!(!guard.wait_for_lock(2));
+        assert!(guard.stopped());
+    }
+
+    #[test]
+    fn the_wait_for_a_lock_ends_with_the_configured_time_by_either_count() {
+        let (clock, guard) = guard();
+        assert!(guard.wait_for_lock(0));
+        clock.advance(Duration::from_secs(30));
+        assert!(!guard.wait_for_lock(1), "by the clock");
+        assert!(guard.wait_for_lock(0), "another wait");
+        assert!(!guard.wait_for_lock(30_000), "a clock that stands still ends it too");
+        assert!(!guard.stopped(), "it is no limit of the loan");
+    }
+}
