@@ -17,10 +17,7 @@ use ecm_core::{
 };
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 type Recipe<I, S> = Box<dyn Fn(&I) -> Box<S> + Send + Sync>;
@@ -185,8 +182,7 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         let balancer = self.balancer.or_else(supplied_balancer).unwrap_or_else(|| Box::new(|_| Box::new(FirstFit)));
         let recipes = Recipes { balancer, balances, breaker: self.breaker, sizing: self.sizing };
         recipes.check(&self.config)?;
-        let default_group =
-            Group { shared: recipes.group(&DEFAULT_GROUP.into(), 0), nodes: Vec::new(), members: Vec::new() };
+        let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0));
         let shared = Shared {
             name: self.name,
             clock: self.clock,
@@ -234,7 +230,6 @@ impl Recipes {
             balancer: (self.balancer)(&GroupInfo::new(Arc::clone(name))),
             statements: Registry::default(),
             writes: WriteMarks::default(),
-            epoch: AtomicU64::new(0),
         })
     }
 }

@@ -142,7 +142,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             }
             return result;
         }
-        let shelf = Shelf::new(&*self.manager.cache, &group.shared, began);
+        let shelf = Shelf::new(&*self.manager.cache, group, began);
         if let Some(result) = self.job.stored(&shelf) {
             progress.cached = true;
             return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));

@@ -299,6 +299,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         // Before the file is opened, so that a name that is taken creates no file.
         self.topologies.current().with(Arc::clone(&member), |id| self.new_group(&member, id))?;
         self.open_one(&member)?;
+        let group = Arc::clone(&member.info.group);
         let registered = self.topologies.change(|current| {
             let next = current.with(Arc::clone(&member), |id| self.new_group(&member, id))?;
             Ok::<_, Error>((next, ()))
@@ -307,6 +308,10 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             member.close();
         }
         registered?;
+        // Another database under an old group may have another schema.
+        if let Some(group) = self.topologies.current().group(&group) {
+            group.shared.statements.clear();
+        }
         if self.observers.wants(Interest::DATABASES) {
             self.observers.event(&Event::Registered { database: &name });
         }

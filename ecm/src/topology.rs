@@ -19,6 +19,9 @@ pub(crate) struct Group<B: Backend<Connection: Transact>> {
     pub(crate) shared: Arc<GroupShared>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) members: Vec<Arc<Member<B>>>,
+    /// Moves when a database joins or leaves: what was cached before may have come from other data.
+    /// Part of the version, so that a call stores under the epoch of the databases that it saw.
+    pub(crate) epoch: u64,
 }
 
 #[derive(Debug)]
@@ -28,8 +31,6 @@ pub(crate) struct GroupShared {
     pub(crate) balancer: Box<dyn Balancer>,
     pub(crate) statements: Registry,
     pub(crate) writes: WriteMarks,
-    /// Which primary: cached results of another epoch are never served.
-    pub(crate) epoch: AtomicU64,
 }
 
 /// A database with everything that belongs to it.
@@ -114,7 +115,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
         let mut next = self.with_config(self.config.clone());
         let index = next.groups.iter().position(|group| group.shared.name == info.group).unwrap_or_else(|| {
             let id = u32::try_from(next.groups.len()).unwrap_or(u32::MAX);
-            next.groups.push(Group { shared: new_group(id), nodes: Vec::new(), members: Vec::new() });
+            next.groups.push(Group::new(new_group(id)));
             next.groups.len() - 1
         });
         let group = &mut next.groups[index];
@@ -132,6 +133,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
             );
             return Err(Error::new(Kind::Exists, message));
         }
+        group.epoch += 1;
         group.nodes.push(info.node());
         group.members.push(member);
         Ok(next)
@@ -142,6 +144,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
         let mut next = self.with_config(self.config.clone());
         for group in &mut next.groups {
             if let Some(index) = group.members.iter().position(|member| *member.info.name == *name) {
+                group.epoch += 1;
                 group.nodes.remove(index);
                 let member = group.members.remove(index);
                 return Ok((next, member));
@@ -152,13 +155,23 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
 }
 
 impl<B: Backend<Connection: Transact>> Group<B> {
+    /// A group without databases.
+    pub(crate) fn new(shared: Arc<GroupShared>) -> Self {
+        Self { shared, nodes: Vec::new(), members: Vec::new(), epoch: 0 }
+    }
+
     /// The index of the database that may be written.
     pub(crate) fn primary(&self) -> Option<usize> {
         self.nodes.iter().position(|node| node.writable)
     }
 
     fn copy(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), nodes: self.nodes.clone(), members: self.members.clone() }
+        Self {
+            shared: Arc::clone(&self.shared),
+            nodes: self.nodes.clone(),
+            members: self.members.clone(),
+            epoch: self.epoch,
+        }
     }
 }
 

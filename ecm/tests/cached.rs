@@ -136,3 +136,28 @@ fn a_lagging_replica_cannot_put_its_old_rows_into_the_cache() {
     assert_eq!((answer(&manager), answer(&manager)), (None, None), "the replica serves, it is preferred");
     assert_eq!(manager.status().cache.entries, 0);
 }
+
+#[test]
+fn an_answer_of_a_database_that_has_left_is_never_served_for_the_one_that_took_its_place() {
+    let (old, new) = (Fake::new(), Fake::new());
+    let manager = builder(&old).cache(Map::default()).build().unwrap();
+    manager.execute("set a").bind(1).wait().unwrap();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    manager.unregister("main").unwrap();
+    manager.query("get a").cached().wait().map(drop).unwrap_err();
+    manager.register(Database::new("main", new.clone())).unwrap();
+    assert_eq!(answer(&manager), None);
+
+    // A read that began before the exchange and ends after it must not be kept either.
+    manager.execute("set b").bind(1).wait().unwrap();
+    let held = new.hold_statements();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| answer(&manager));
+        new.wait_for_hanging(1);
+        manager.unregister("main").unwrap();
+        manager.register(Database::new("main", old.clone())).unwrap();
+        drop(held);
+        assert_eq!(reading.join().unwrap(), None);
+    });
+    assert_eq!(answer(&manager), Some(1));
+}
