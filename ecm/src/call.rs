@@ -159,7 +159,8 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         result
     }
 
-    /// What the group knows about a text; a text that is new is analysed by one of its databases.
+    /// What the group knows about a text; a text that is new is analysed by its primary, or by
+    /// another database where that cannot be.
     fn prepare(&self, sql: &str, began: Time, deadline: Time) -> Result<Arc<Prepared>, Error> {
         let (group, _) = self.manager.topologies.current().resolve(self.target)?;
         let statements = &group.shared.statements;
@@ -167,7 +168,8 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             return Ok(prepared);
         }
         let way = Way::Read(Loan::Statement);
-        let mut route = Route::new(self.manager, self.target, way, CallKind::Query, began, deadline)?;
+        let route = Route::new(self.manager, self.target, way, CallKind::Query, began, deadline)?;
+        let mut route = route.primary_first();
         let analysis = route.wait(&mut Analyse(sql), &self.context)?;
         Ok(statements.add(sql, analysis))
     }

@@ -22,6 +22,8 @@ pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
     group: &'m Group<B>,
     /// The databases that this call may still try.
     fit: Mask,
+    /// The one among them to try first, whatever the balancer says.
+    first: Option<usize>,
     way: Way,
     kind: CallKind,
     began: Time,
@@ -100,6 +102,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             topology,
             group,
             fit,
+            first: None,
             way,
             kind,
             began,
@@ -109,6 +112,12 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             first_failure: None,
             progress,
         })
+    }
+
+    /// The same, trying the primary first if it is fit: a copy may not have its newest tables yet.
+    pub(crate) fn primary_first(mut self) -> Self {
+        self.first = self.group.primary();
+        self
     }
 
     pub(crate) fn group(&self) -> &'m Group<B> {
@@ -156,6 +165,9 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
         if self.fit.is_empty() {
             return None;
+        }
+        if self.first.is_some_and(|first| self.fit.contains(first)) {
+            return self.first;
         }
         let intent = Intent::new(self.kind, context).attempt(self.tried);
         let nodes = &self.group.nodes;

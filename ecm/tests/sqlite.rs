@@ -271,3 +271,18 @@ fn the_status_is_serialisable() {
     let configured = status["configuration"].as_array().unwrap();
     assert!(configured.iter().any(|pair| pair[0] == "slow_query_threshold" && pair[1] == "1"));
 }
+
+#[test]
+fn a_statement_about_a_new_table_is_judged_by_the_primary_where_copies_lag_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = notes(&folder.path().join("primary.db"));
+    notes(&folder.path().join("replica.db")).close(Duration::from_secs(5)).unwrap();
+    let replica = Sqlite::open(folder.path().join("replica.db"));
+    manager.register(Database::new("replica", replica).read_only(true).priority(1)).unwrap();
+    manager.execute("CREATE TABLE fresh (a)").wait().unwrap();
+    assert_eq!(manager.execute("INSERT INTO fresh VALUES (1)").wait().unwrap().rows, 1);
+    assert_eq!(manager.query("INSERT INTO fresh VALUES (2) RETURNING a").one::<i64>().wait().unwrap(), 2);
+    let error = manager.query("SELECT * FROM fresh").wait().unwrap_err();
+    assert_eq!(error.database(), Some("replica"), "a read goes where it went before: {error}");
+    assert_eq!(manager.query("SELECT count(*) FROM note").one::<i64>().wait().unwrap(), 2);
+}
