@@ -189,6 +189,8 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         self.progress.database = Some(&member.info.name);
         let (failed, reached) = match &result {
             Ok(_) => (false, true),
+            // An error that has a place already is that of another call, made inside the closure.
+            Err(error) if error.location().is_some() => (false, true),
             Err(error) => match error.kind() {
                 Kind::Fault(fault) => (fault.is_of_database(), true),
                 Kind::Timeout(Stage::Open) => (true, true),
@@ -226,7 +228,8 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     fn may_fail_over(&self, error: &Error, failed: bool, repeats: bool, now: Time) -> bool {
         let config = &self.topology.config;
         // A database that was unregistered while the call waited for it has not failed either.
-        let elsewhere = failed || (error.kind() == Kind::Closed && self.manager.is_open());
+        let unregistered = error.kind() == Kind::Closed && error.location().is_none() && self.manager.is_open();
+        let elsewhere = failed || unregistered;
         elsewhere
             && repeats
             && config.enable_failover

@@ -126,6 +126,31 @@ fn the_callers_own_mistakes_are_not_tried_elsewhere() {
 }
 
 #[test]
+fn a_call_inside_a_closure_that_fails_counts_against_its_own_database_alone() {
+    let (fakes, builder) = three();
+    let config = ManagerConfig { enable_load_balancing: false, ..ManagerConfig::default() };
+    let manager = builder.configure(&config).build().unwrap();
+    let elsewhere = Fake::new();
+    let other = ConnectionManager::<Fake>::builder_for().database(Database::new("other", elsewhere.clone()));
+    let other = other.build().unwrap();
+    elsewhere.fail_statements(FaultKind::Storage, 1);
+    let mut runs = 0;
+    let outer = manager.read(|db| {
+        runs += 1;
+        db.get("a")?;
+        Ok(other.read(|db| Ok(db.get("a")?)).wait()?)
+    });
+    let error = outer.wait().unwrap_err();
+    assert_eq!((error.database(), error.fault().map(|fault| fault.kind)), (Some("other"), Some(FaultKind::Storage)));
+    other.close(Duration::from_secs(5)).unwrap();
+    let error = manager.read(|_| Ok(other.read(|db| Ok(db.get("a")?)).wait()?)).wait().unwrap_err();
+    assert_eq!(error.kind(), Kind::Closed);
+    assert_eq!((runs, calls(&manager)), (1, vec![2, 0, 0]), "nothing is run again elsewhere");
+    assert_eq!(manager.status().database("primary").unwrap().failures, 0);
+    assert_eq!(fakes[0].counts().statements, 1);
+}
+
+#[test]
 fn failing_over_ends_at_the_configured_number_and_tells_the_first_reason() {
     let (fakes, builder) = three();
     let config = ManagerConfig { enable_load_balancing: false, max_failover_attempts: 1, ..ManagerConfig::default() };
