@@ -62,6 +62,9 @@ fn measure(options: &BenchOptions) -> Result<Report, Problem> {
     scripts.iter().try_for_each(|script| target.check(script, options.allow_writes))?;
 
     let manager = open::manager(&target, options)?;
+    let stopped = manager.clone();
+    // Interrupts what runs; it is closed again, and with more patience, at the end.
+    interrupt::at_request(move || drop(stopped.close(Duration::ZERO)));
     let clients = options.clients as usize;
     let mut systems = vec![System {
         name: "ecm",

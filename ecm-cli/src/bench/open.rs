@@ -1,5 +1,5 @@
 use super::{client::RusqliteClient, target::Target};
-use crate::{args::BenchOptions, problem::Problem};
+use crate::{args::BenchOptions, interrupt, problem::Problem};
 use ecm::{
     ConnectionManager, Database, PoolConfig,
     sqlite::{
@@ -24,6 +24,8 @@ pub(super) fn plain(target: &Target, allow_writes: bool) -> Result<RusqliteClien
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let opened = Connection::open_with_flags(&target.path, flags).and_then(|connection| {
         set(&connection, &config(target))?;
+        let running = connection.get_interrupt_handle();
+        interrupt::at_request(move || running.interrupt());
         Ok(RusqliteClient(connection))
     });
     opened.map_err(|error| Problem::input(format_args!("{}: cannot be opened: {error}", target.name)))

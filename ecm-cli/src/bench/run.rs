@@ -147,6 +147,8 @@ fn repeat(
         );
         match pass {
             Ok(()) => outcome.passes.record(before - began),
+            // It was stopped, and says nothing about the statement.
+            Err(_) if interrupt::requested() => break,
             Err(failed) => {
                 outcome.errors.add(failed.kind, || failed.message);
                 before = Instant::now();

@@ -55,6 +55,10 @@ impl Target {
             Some(ErrorCode::DatabaseCorrupt) => {
                 Problem::input(format_args!("{name} is damaged (SQLite says: {error}): {EXPECTED} that is whole"))
             }
+            Some(ErrorCode::ReadOnly) => Problem::input(format_args!(
+                "{name} is in WAL mode, and to read such a file SQLite has to write beside it (SQLite says: {error}): \
+                 expected a folder that may be written"
+            )),
             _ => Problem::input(format_args!(
                 "{name} cannot be read (SQLite says: {error}): {EXPECTED} that may be read"
             )),

@@ -1,11 +1,19 @@
 //! Whatever is wrong with the command line or a file: one line on stderr, exit code 2, nothing touched.
 
-use crate::ran::{Ran, ecm, files, library};
-use std::{ffi::OsString, fs, path::Path};
+use crate::ran::{Ran, command, ecm, ended, files, library};
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    path::Path,
+};
 
 fn refused<S: Into<OsString>>(arguments: impl IntoIterator<Item = S>, expected: &[&str]) -> Ran {
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
-    let ran = ecm(&arguments);
+    is_refused(&arguments, ecm(&arguments), expected)
+}
+
+fn is_refused(arguments: &[OsString], ran: Ran, expected: &[&str]) -> Ran {
     assert_eq!(ran.code, Some(2), "{arguments:?}: {ran:?}");
     assert_eq!(ran.stdout, "", "{arguments:?}");
     assert_eq!(ran.stderr.lines().count(), 1, "{arguments:?}: {}", ran.stderr);
@@ -132,4 +140,55 @@ fn a_folder_for_the_demo_that_cannot_be_used() {
     if Path::new("/proc").is_dir() {
         refused(["demo", "--dir", "/proc/ecm-demo"], &["/proc/ecm-demo", expected]);
     }
+}
+
+/// Runs the program as somebody whom permissions bind: root may write everywhere.
+fn unprivileged(arguments: &[OsString], is_root: bool) -> io::Result<Ran> {
+    let mut command = command(arguments);
+    if is_root {
+        command.uid(65_534).gid(65_534);
+    }
+    command.output().map(ended)
+}
+
+#[test]
+fn a_folder_that_is_only_read() {
+    let outer = tempfile::tempdir().unwrap();
+    let folder = outer.path().join("locked");
+    fs::create_dir(&folder).unwrap();
+    let (rollback, log) = (folder.join("rollback.db"), folder.join("log.db"));
+    fs::rename(library(&folder, "delete"), &rollback).unwrap();
+    fs::rename(library(&folder, "wal"), &log).unwrap();
+    let script = folder.join("write.sql");
+    fs::write(&script, "SELECT 1;\nDELETE FROM book WHERE id = 1;").unwrap();
+    let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&rollback, 0o666);
+    mode(&log, 0o666);
+    mode(outer.path(), 0o755);
+    mode(&folder, 0o555);
+    let before = files(&folder);
+    let is_root = fs::write(folder.join("probe"), "").is_ok();
+    let _gone = fs::remove_file(folder.join("probe"));
+    let writes = |database: &Path| -> Vec<OsString> {
+        vec!["bench".into(), database.into(), "--allow-writes".into(), "--script".into(), (&script).into()]
+    };
+    let expected_folder = "expected a folder that may be made and written";
+    for (arguments, expected) in [
+        (vec!["demo".into(), "--dir".into(), (&folder).into()], ["locked", expected_folder]),
+        (vec!["demo".into(), "--dir".into(), folder.join("new").into()], ["new", expected_folder]),
+        (vec!["bench".into(), (&log).into()], ["log.db", "expected a folder that may be written"]),
+        (writes(&log), ["log.db", "expected a folder that may be written"]),
+        (writes(&rollback), ["write.sql:2", "readonly"]),
+    ] {
+        match unprivileged(&arguments, is_root) {
+            Ok(ran) => drop(is_refused(&arguments, ran, &expected)),
+            Err(error) => eprintln!("skipped: nobody else may run the program here: {error}"),
+        }
+    }
+    let reads: [OsString; 4] = ["bench".into(), (&rollback).into(), "-T".into(), "0.1".into()];
+    if let Ok(ran) = unprivileged(&reads, is_root) {
+        assert_eq!(ran.code, Some(0), "reading needs nothing else: {ran:?}");
+    }
+    assert_eq!(files(&folder), before);
+    mode(&folder, 0o755);
 }

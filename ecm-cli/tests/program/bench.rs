@@ -132,6 +132,28 @@ fn ctrl_c_ends_the_run_and_the_table_is_still_printed() {
 }
 
 #[test]
+fn ctrl_c_ends_a_statement_that_would_never_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = library(folder.path(), "wal");
+    let script = folder.path().join("endless.sql");
+    let endless = "\\set n random(0, 3)\nWITH RECURSIVE c (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c WHERE :n = 3 OR \
+                   i < 9) SELECT count(*) FROM c;";
+    fs::write(&script, endless).unwrap();
+    let arguments = ["bench", database.to_str().unwrap(), "-T", "600", "--script", script.to_str().unwrap()];
+    // With this seed the pass before the run ends.
+    let arguments = arguments.into_iter().chain(["--seed", "2", "--compare"]);
+    let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("running ")), "the run never began");
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{stdout}");
+    assert!(stdout.contains("ended early by Ctrl-C") && !stdout.contains("errors:"), "{stdout}");
+}
+
+#[test]
 fn a_real_database_is_measured_without_error() {
     let chinook = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/chinook/chinook.sqlite");
     if !chinook.exists() {
