@@ -156,10 +156,13 @@ fn a_connection_that_was_exchanged_is_thrown_away_untouched() {
     let place = filled();
     let mut writer = place.writer();
     writer.check_out(Loan::Raw).unwrap();
-    let other = Raw::open_in_memory().unwrap();
+    let others = Place::new();
+    let other = Raw::open(others.path()).unwrap();
     let stolen = mem::replace(writer.raw(), other);
-    writer.raw().execute_batch("begin; create table x(a)").unwrap();
+    writer.raw().execute_batch("begin immediate; insert into t values (1, 1)").unwrap();
     assert_eq!(writer.check_in(), CheckIn::Discard);
+    let still_locked = others.stranger().execute_batch("begin immediate");
+    assert!(still_locked.is_err(), "what is not ECM's is not rolled back by ECM");
     drop(writer);
     assert_eq!(stolen.query_row("select count(*) from t", [], |row| row.get(0)), Ok(3));
 }
