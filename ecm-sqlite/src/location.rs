@@ -1,6 +1,7 @@
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 
-/// Where a database is, as it was given.
+/// Where a database is: absolute, because connections are opened again and again, and a program that
+/// changes its working directory in between would meet, or make, another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     /// In memory, under a name of SQLite's `memdb`.
@@ -33,7 +34,10 @@ impl Location {
         }
         match text.strip_prefix("file:") {
             Some(rest) => Self::of_uri(path, rest).unwrap_or_else(Self::Nowhere),
-            None => Self::File { name: path.to_owned(), file: path.to_owned(), uri: false },
+            None => match absolute(path) {
+                Ok(file) => Self::File { name: file.clone(), file, uri: false },
+                Err(why) => Self::Nowhere(why),
+            },
         }
     }
 
@@ -69,8 +73,26 @@ impl Location {
                 _ => {}
             }
         }
-        Ok(Self::File { name: path.to_owned(), file: file.into(), uri: true })
+        let file = PathBuf::from(file);
+        if file.is_absolute() {
+            return Ok(Self::File { name: path.to_owned(), file, uri: true });
+        }
+        let file = absolute(&file)?;
+        let encoded = file.to_str().map(encode);
+        let encoded = encoded.ok_or_else(|| format!("the working directory of {file:?} is not UTF-8: give a path"))?;
+        Ok(Self::File { name: format!("file:{encoded}?{parameters}").into(), file, uri: true })
     }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf, String> {
+    path::absolute(path)
+        .map_err(|error| format!("there is no working directory ({error}): give {path:?} from the root"))
+}
+
+/// The text with each byte that could mean something in a URI as `%HH`.
+fn encode(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).into() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// The text with each `%HH` replaced by its byte.
@@ -150,18 +172,32 @@ mod tests {
             Location::File { file, uri: true, .. } => file.to_str().unwrap().to_owned(),
             other => panic!("{other:?}"),
         };
-        assert_eq!(file("file:a%20b%23.db?mode=ro#part"), "a b#.db");
+        assert_eq!(file("file:/a%20b%23.db?mode=ro#part"), "/a b#.db");
         assert_eq!(file("file:///tmp/a.db"), "/tmp/a.db");
         assert_eq!(file("file://localhost/tmp/a.db"), "/tmp/a.db");
         assert_eq!(file("file:/tmp/a.db?cache=private"), "/tmp/a.db");
     }
 
     #[test]
-    fn every_other_path_is_taken_literally() {
-        for path in ["./file:a.db", "a?mode=memory", "a#b", "100%.db", "File:a.db", "a b.db", ":memory"] {
-            let literal = Location::File { name: path.into(), file: path.into(), uri: false };
-            assert_eq!(Location::of(Path::new(path)), literal);
+    fn every_other_path_is_taken_literally_from_the_working_directory() {
+        let here = std::env::current_dir().unwrap();
+        for name in ["file:a.db", "a?mode=memory", "a#b", "100%.db", "File:a.db", "a b.db", ":memory"] {
+            let literal = Location::File { name: here.join(name), file: here.join(name), uri: false };
+            assert_eq!(Location::of(&Path::new(".").join(name)), literal);
+            assert_eq!(Location::of(&here.join(name)), literal);
         }
+    }
+
+    #[test]
+    fn a_relative_uri_keeps_its_parameters_and_is_read_again_as_the_same_file() {
+        let here = std::env::current_dir().unwrap();
+        let Location::File { name, file, .. } = Location::of(Path::new("file:a%20b%3f.db?mode=ro&cache=private#x"))
+        else {
+            panic!("it was refused");
+        };
+        assert_eq!(file, here.join("a b?.db"));
+        assert!(name.to_str().unwrap().ends_with("/a%20b%3F.db?mode=ro&cache=private"), "{name:?}");
+        assert_eq!(Location::of(&name), Location::File { name: name.clone(), file, uri: true });
     }
 
     proptest! {
@@ -173,7 +209,8 @@ mod tests {
         #[test]
         fn what_is_encoded_byte_by_byte_is_decoded_again(name in "[a-zA-Z?#%& =é/]{1,16}") {
             let encoded: String = name.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            prop_assert_eq!(decode(&encoded), Ok(name));
+            prop_assert_eq!(decode(&encoded), Ok(name.clone()));
+            prop_assert_eq!(decode(&encode(&name)), Ok(name));
         }
     }
 }

@@ -36,7 +36,8 @@ pub(crate) struct Shared {
 impl Sqlite {
     /// The database in this file, with the default settings.
     ///
-    /// The path names the very file: `?`, `#`, `%` and spaces have no meaning. Only a path that
+    /// The path names the very file: `?`, `#`, `%` and spaces have no meaning. A relative one counts
+    /// from the working directory at this moment, wherever the program goes later. Only a path that
     /// begins with `file:` is a URI, as <https://sqlite.org/uri.html> describes it; a file whose
     /// name begins so is written `./file:..`. `:memory:` is [`Sqlite::memory`]. A path that cannot
     /// be opened (empty, not UTF-8, a URI with `cache=shared` or `mode=memory`) is an error of
@@ -78,7 +79,7 @@ impl Sqlite {
         self
     }
 
-    /// The file; `None` for a database in memory, and for a path that cannot be opened.
+    /// The file, by its absolute path; `None` for a database in memory, and for a path that cannot be opened.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match &self.location {
