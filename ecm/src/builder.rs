@@ -17,7 +17,10 @@ use ecm_core::{
 };
 use std::{
     fmt,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 type Recipe<I, S> = Box<dyn Fn(&I) -> Box<S> + Send + Sync>;
@@ -169,6 +172,7 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             ("cache", type_name(&format!("{:?}", self.cache))),
             ("observers", observers),
             ("failover", if self.config.enable_failover { "on" } else { "off" }.into()),
+            ("metrics", if self.config.enable_metrics { "on" } else { "off" }.into()),
         ]
     }
 
@@ -184,10 +188,13 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         recipes.check(&self.config)?;
         let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0));
         let shared = Shared {
+            #[cfg(feature = "metrics")]
+            metrics: ecm_metrics::Metrics::new().for_manager(&self.name),
             name: self.name,
             clock: self.clock,
             observers: Arc::new(Observers::new(self.observers)),
             cache: self.cache,
+            stale: AtomicU64::new(0),
             topologies: Versions::new(Topology { config: self.config, groups: vec![default_group] }),
             recipes,
             closed: AtomicBool::new(false),
@@ -219,6 +226,10 @@ impl Recipes {
         if config.enable_load_balancing && !self.balances {
             let (field, value) = ("enable_load_balancing", "true".into());
             return Err(BuildError::FeatureOff { field, value, feature: "balancer" });
+        }
+        if config.enable_metrics && cfg!(not(feature = "metrics")) {
+            let (field, value) = ("enable_metrics", "true".into());
+            return Err(BuildError::FeatureOff { field, value, feature: "metrics" });
         }
         Ok(())
     }

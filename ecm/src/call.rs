@@ -92,8 +92,9 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             }
         });
         let observers = &self.manager.observers;
-        if observers.wants(Interest::CALLS) {
-            let topology = self.manager.topologies.current();
+        let topology = self.manager.topologies.current();
+        let counts = cfg!(feature = "metrics") && topology.config.enable_metrics;
+        if counts || observers.wants(Interest::CALLS) {
             let group = topology.resolve(self.target).map_or("", |(group, _)| &group.shared.name);
             let mut report = CallReport::new(kind, group, self.location, &self.context);
             report.database = progress.database;
@@ -105,7 +106,12 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             report.slow = report.took >= topology.config.slow_query_threshold;
             report.error = result.as_ref().err();
             report.position = progress.position;
-            observers.event(&Event::Call(&report));
+            let event = Event::Call(&report);
+            #[cfg(feature = "metrics")]
+            if counts {
+                self.manager.metrics.event(&event);
+            }
+            observers.event(&event);
         }
         result
     }
@@ -142,7 +148,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             }
             return result;
         }
-        let shelf = Shelf::new(&*self.manager.cache, group, began);
+        let shelf = Shelf::new(self.manager, group, began);
         if let Some(result) = self.job.stored(&shelf) {
             progress.cached = true;
             return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));

@@ -29,6 +29,9 @@
 //! | `sqlite-bundled` | [`sqlite`], with SQLite compiled in | yes |
 //! | `sqlite` | [`sqlite`], with the system's SQLite | by `standard` |
 //! | `balancer` | [`balancer`], which `enable_load_balancing` needs | by `standard` |
+//! | `breaker` | [`breaker`] | by `standard` |
+//! | `cache-quick` | [`cache`], with `Quick` | by `standard` |
+//! | `metrics` | [`metrics`], which `enable_metrics` needs | by `standard` |
 //!
 //! Switching one on may turn a build error into a success; it never changes a manager that already
 //! built.
@@ -73,6 +76,12 @@ pub use ecm_pool::PoolConfig;
 
 #[cfg(feature = "balancer")]
 pub use ecm_balancer as balancer;
+#[cfg(feature = "breaker")]
+pub use ecm_breaker as breaker;
+#[cfg(feature = "cache-quick")]
+pub use ecm_cache as cache;
+#[cfg(feature = "metrics")]
+pub use ecm_metrics as metrics;
 #[cfg(feature = "sqlite")]
 pub use ecm_sqlite as sqlite;
 

@@ -48,7 +48,11 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Arc<Observers>,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: ecm_metrics::Metrics,
     pub(crate) cache: Box<dyn Cache>,
+    /// Cached results that were found and not served, since they were not current any more.
+    pub(crate) stale: AtomicU64,
     pub(crate) topologies: Versions<Topology<B>>,
     pub(crate) recipes: Recipes,
     pub(crate) closed: AtomicBool,
@@ -247,6 +251,31 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
         self.0.status()
     }
 
+    /// The page that a scrape is answered with: calls, pools and cache of this manager, in OpenMetrics
+    /// text of the type [`Metrics::CONTENT_TYPE`](ecm_metrics::Metrics::CONTENT_TYPE). The families are
+    /// listed in [`ecm::metrics`](ecm_metrics).
+    ///
+    /// For several managers on one page make a [`Metrics`](ecm_metrics::Metrics) of your own, give it to
+    /// their builders by [`observer`](crate::Builder::observer), and switch `enable_metrics` off.
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ecm::ConnectionManager::open(":memory:")?;
+    /// manager.query("SELECT 1").one::<i64>().wait()?;
+    /// let page = manager.metrics();
+    /// assert!(page.contains("familyos_connection_pool_total_connections{"));
+    /// assert!(page.contains("familyos_database_query_duration_seconds_count{"));
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    #[cfg(feature = "metrics")]
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        self.0.metrics.encode(&[self])
+    }
+
     /// Changes one field of [`ManagerConfig`] while running; calls that have begun are not affected.
     ///
     /// # Errors
@@ -308,6 +337,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             member.close();
         }
         registered?;
+        self.check_open()?;
         // Another database under an old group may have another schema.
         if let Some(group) = self.topologies.current().group(&group) {
             group.shared.statements.clear();
@@ -373,7 +403,11 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     }
 
     fn cache_stats(&self) -> CacheStats {
-        self.cache.stats()
+        let stale = self.stale.load(Ordering::Relaxed);
+        let mut stats = self.cache.stats();
+        stats.hits = stats.hits.saturating_sub(stale);
+        stats.misses += stale;
+        stats
     }
 
     fn close(&self, patience: Duration) -> Result<(), Error> {

@@ -2,6 +2,8 @@
 use crate::{BuildError, Database, ManagerConfig};
 use crate::{Builder, ConnectionManager};
 #[cfg(feature = "standard")]
+use ecm_breaker::{ConsecutiveFailures, ConsecutiveFailuresConfig};
+#[cfg(feature = "standard")]
 use ecm_sqlite::Sqlite;
 #[cfg(feature = "standard")]
 use std::path::Path;
@@ -13,10 +15,13 @@ impl ConnectionManager {
         Self::builder_for()
     }
 
-    /// A builder over SQLite with [`ManagerConfig::default`] applied.
+    /// A builder over SQLite with [`ManagerConfig::default`] applied, and a breaker for each database
+    /// that opens after five failures in a row.
     #[cfg(feature = "standard")]
     pub fn standard() -> Builder {
-        Self::builder().configure(&ManagerConfig::default())
+        let breaker = ConsecutiveFailuresConfig::default();
+        let breaker = move |_: &_| ConsecutiveFailures::with_config(&breaker).expect("the defaults are acceptable");
+        Self::builder().configure(&ManagerConfig::default()).breaker(breaker)
     }
 
     /// A manager of one SQLite file, created if it does not exist, with every default: the database

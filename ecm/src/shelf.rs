@@ -1,21 +1,39 @@
-use crate::topology::{Group, GroupShared};
+use crate::{
+    manager::Shared,
+    topology::{Group, GroupShared},
+};
 use ecm_core::{Backend, Cache, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
-use std::sync::Arc;
+use ecm_pool::Lane;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// A group's part of the cache: what decides whether an entry may still be served.
 #[derive(Debug)]
 #[expect(unnameable_types, reason = "named in the sealed trait of jobs")]
 pub struct Shelf<'a> {
     cache: &'a dyn Cache,
+    /// Entries that were found and not served.
+    stale: &'a AtomicU64,
     group: &'a GroupShared,
     /// Of the version of the configuration that the call goes by.
     epoch: u64,
+    /// Where the primary's last commit stood when the call began: whatever is read later has seen it.
+    position: Position,
     now: Time,
 }
 
 impl<'a> Shelf<'a> {
-    pub(crate) fn new<B: Backend<Connection: Transact>>(cache: &'a dyn Cache, group: &'a Group<B>, now: Time) -> Self {
-        Self { cache, group: &group.shared, epoch: group.epoch, now }
+    pub(crate) fn new<B: Backend<Connection: Transact>>(
+        manager: &'a Shared<B>,
+        group: &'a Group<B>,
+        now: Time,
+    ) -> Self {
+        let primary = group.primary().and_then(|primary| group.members[primary].writer.as_ref());
+        let position = primary.map(Lane::position).unwrap_or_default();
+        let Shared { cache, stale, .. } = manager;
+        Self { cache: &**cache, stale, group: &group.shared, epoch: group.epoch, position, now }
     }
 
     pub(crate) fn group(&self) -> u32 {
@@ -30,8 +48,12 @@ impl<'a> Shelf<'a> {
     /// The rows under a key, if they are current.
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Rows>> {
         let entry = self.cache.get(key, self.now)?;
-        let current = entry.epoch == self.epoch && self.group.writes.current(&entry.versions);
-        current.then(|| Arc::clone(&entry.rows))
+        if entry.epoch == self.epoch && self.group.writes.current(&entry.versions) {
+            return Some(Arc::clone(&entry.rows));
+        }
+        // The cache has counted a hit, and does not know that it was none.
+        self.stale.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     pub(crate) fn put(&self, key: KeyRef<'_>, rows: Arc<Rows>, version: TableVersion) {
@@ -41,7 +63,7 @@ impl<'a> Shelf<'a> {
             rows,
             versions: Box::new([version]),
             epoch: self.epoch,
-            position: Position { epoch: self.epoch, commit: version.version },
+            position: self.position,
             stored: self.now,
         };
         self.cache.insert(key, Arc::new(entry));

@@ -59,8 +59,8 @@ fn answer(manager: &ConnectionManager<Fake>) -> Option<i64> {
 
 #[test]
 fn an_answer_is_served_again_until_something_is_written() {
-    let (fake, calls) = (Fake::new(), Lines::about(Interest::CALLS));
-    let manager = builder(&fake).cache(Map::default()).observer(calls.clone()).build().unwrap();
+    let (fake, calls, map) = (Fake::new(), Lines::about(Interest::CALLS), Map::default());
+    let manager = builder(&fake).cache(map.clone()).observer(calls.clone()).build().unwrap();
     assert_eq!((answer(&manager), answer(&manager)), (None, None));
     let statements = fake.counts().statements;
     assert_eq!((answer(&manager), fake.counts().statements), (None, statements), "no statement runs for a hit");
@@ -68,7 +68,11 @@ fn an_answer_is_served_again_until_something_is_written() {
 
     manager.execute("set a").bind(1).wait().unwrap();
     assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
-    assert_eq!(manager.status().cache.entries, 1);
+    let status = manager.status();
+    let stats = status.cache;
+    assert_eq!((stats.hits, stats.misses, stats.entries), (3, 2, 1), "an old row that is found is no hit");
+    let position = map.0.lock().unwrap().entries.values().next().unwrap().position;
+    assert_eq!(position, status.groups[0].databases[0].position);
     manager.write(|tx| Ok(tx.set("a", 2)?)).wait().unwrap();
     assert_eq!(answer(&manager), Some(2));
     drop(manager.connection().wait().unwrap());

@@ -114,6 +114,30 @@ fn a_connection_on_which_its_database_failed_is_closed_and_one_whose_borrower_er
     assert_eq!(closes(), before + 1, "its successor is sound");
 }
 
+#[cfg(feature = "breaker")]
+#[test]
+fn a_database_that_goes_on_failing_is_left_alone_and_tried_again_after_a_while() {
+    let (fakes, builder) = three();
+    let clock = TestClock::new();
+    let config = ManagerConfig { enable_load_balancing: false, enable_metrics: false, ..ManagerConfig::default() };
+    let breaker = |_: &_| ecm::breaker::ConsecutiveFailures::new(5);
+    let manager = builder.configure(&config).breaker(breaker).clock(clock.clone()).build().unwrap();
+    let state = || manager.status().groups[0].databases[0].breaker;
+    let read = || manager.read(|db| Ok(db.get("a")?)).wait().map(drop).unwrap();
+    fakes[0].fail_statements(FaultKind::Storage, 5);
+    for failed in 1..=5 {
+        assert_eq!(state(), BreakerState::Closed);
+        read();
+        assert_eq!((calls(&manager)[0], calls(&manager)[1]), (failed, failed));
+    }
+    assert_eq!(state(), BreakerState::Open);
+    read();
+    assert_eq!(calls(&manager)[0], 5, "nobody asks it");
+    clock.advance(Duration::from_secs(60));
+    (0..3).for_each(|_| read());
+    assert_eq!((calls(&manager)[0], state()), (8, BreakerState::Closed));
+}
+
 #[test]
 fn the_callers_own_mistakes_are_not_tried_elsewhere() {
     let (fakes, builder) = three();
