@@ -22,6 +22,12 @@ pub(crate) enum Command {
     Demo(DemoOptions),
     /// Run SQL on a SQLite file from several clients, in the manner of pgbench.
     Bench(BenchOptions),
+    /// Put garbage into every page of a database until standard input is closed: a part of the demo.
+    #[command(hide = true)]
+    Damage {
+        /// The SQLite file
+        file: PathBuf,
+    },
 }
 
 /// The options of `ecm demo`.

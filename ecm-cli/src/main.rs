@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         match command {
             args::Command::Demo(options) => demo::run(&options),
             args::Command::Bench(options) => bench::run(&options),
+            args::Command::Damage { file } => demo::damage::run(&file),
         }
     });
     outcome.unwrap_or_else(|problem| problem.report())

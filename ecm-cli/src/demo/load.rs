@@ -64,7 +64,7 @@ impl Load {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         for (mine, other) in self.operations.iter_mut().zip(other.operations) {
             mine.latency.merge(&other.latency);
             mine.errors += other.errors;

@@ -1,6 +1,9 @@
-//! `ecm demo`: a store of notes on a fresh machine, a copy of it, and a mixed load on both.
+//! `ecm demo`: a store of notes on a fresh machine, a copy of it, a mixed load on both, and garbage in the
+//! copy half way.
 
+pub(crate) mod damage;
 mod files;
+mod incident;
 mod load;
 mod operation;
 mod report;
@@ -16,9 +19,11 @@ use crate::{
 };
 use ecm::{
     ConnectionManager, Database,
+    breaker::{ConsecutiveFailures, ConsecutiveFailuresConfig},
     sqlite::{Sqlite, rusqlite},
 };
 use files::Files;
+use incident::{Cost, Incident, Watch};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use load::{Load, Recipe};
 use report::{Checked, Report};
@@ -59,8 +64,11 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
         options.seed,
         files.folder().display()
     ));
+    let watch = Watch::default();
     let manager = ConnectionManager::standard()
         .name("demo")
+        .breaker(|_| breaker())
+        .observer(watch.clone())
         .database(Database::new("primary", Sqlite::open(files.primary())))
         .build()
         .map_err(|error| Problem::failure(format_args!("the primary cannot be opened: {error}")))?;
@@ -71,6 +79,8 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
 
     let mut load = Load::default();
     let mut replica = None;
+    let mut incident = None;
+    let replica_file = files.replica();
     let mut before = manager.status();
     if !interrupt::requested() {
         progress.say("copying the primary to the replica while it is in use, by online backup");
@@ -79,7 +89,9 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
         let database = Database::new("replica", Sqlite::open(files.replica())).read_only(true);
         manager.register(database).map_err(failed("registering the replica"))?;
         before = manager.status();
-        load = put_load(&manager, options, rows, progress);
+        let mut damage = Incident::new(&replica_file, &watch, options.seconds);
+        load = put_load(&manager, options, rows, &mut damage, progress);
+        incident = damage.end(|| store::integrity(&replica_file))?;
     }
     let after = manager.status();
     manager.close(PATIENCE).map_err(failed("closing"))?;
@@ -105,9 +117,17 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
         operations,
         total,
         databases: report::shares(&before, &after),
+        incident,
         checked: Checked::new(found, rows + load.inserted, load.unknown),
         errors: load.errors,
     })
+}
+
+/// A breaker that tries again soon: a run is short.
+fn breaker() -> ConsecutiveFailures {
+    let (recovery_timeout, max_recovery_timeout) = (Duration::from_millis(100), Duration::from_millis(200));
+    let soon = ConsecutiveFailuresConfig { recovery_timeout, max_recovery_timeout, ..Default::default() };
+    ConsecutiveFailures::with_config(&soon).expect("a tenth of a second is within the limits")
 }
 
 fn fill(manager: &ConnectionManager, options: &DemoOptions, progress: Progress) -> Result<u64, ecm::Error> {
@@ -134,12 +154,24 @@ fn fill(manager: &ConnectionManager, options: &DemoOptions, progress: Progress) 
     rows
 }
 
-fn put_load(manager: &ConnectionManager, options: &DemoOptions, rows: u64, progress: Progress) -> Load {
+fn put_load(
+    manager: &ConnectionManager,
+    options: &DemoOptions,
+    rows: u64,
+    incident: &mut Incident<'_>,
+    progress: Progress,
+) -> Load {
     let bar = (progress == Progress::Live).then(|| ProgressBar::new_spinner().with_style(style("{spinner} {msg}")));
     let DemoOptions { threads, seconds, seed, .. } = *options;
     progress.say(format_args!("load: {threads} threads for {seconds:?}, one call in ten writes"));
     let mut told = Duration::ZERO;
     let load = load::run(manager, Recipe { threads, seconds, seed, rows }, |elapsed, since| {
+        if let Some(news) = incident.tick(elapsed, since) {
+            match &bar {
+                Some(bar) => bar.println(news),
+                None => progress.say(news),
+            }
+        }
         if bar.is_none() && (progress == Progress::Silent || elapsed < told + Duration::from_secs(1)) {
             return;
         }

@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub(super) operations: Vec<Line>,
     pub(super) total: Line,
     pub(super) databases: Vec<Share>,
+    /// What the damage to the replica cost; absent if the load ended before.
+    pub(super) incident: Option<super::Cost>,
     pub(super) errors: crate::errors::Errors,
     pub(super) checked: Checked,
 }
@@ -97,7 +99,7 @@ pub(super) fn shares(before: &Status, after: &Status) -> Vec<Share> {
 impl Report {
     /// Whether nothing failed.
     pub(super) fn is_clean(&self) -> bool {
-        self.errors.count() == 0 && self.checked.ok
+        self.errors.count() == 0 && self.checked.ok && self.incident.as_ref().is_none_or(|cost| cost.integrity == "ok")
     }
 }
 
@@ -122,6 +124,9 @@ impl fmt::Display for Report {
         }
         if self.databases.len() > 1 {
             writeln!(f, "reads of the replica see the notes as they were at the copy; all writes go to the primary")?;
+        }
+        if let Some(cost) = &self.incident {
+            write!(f, "{cost}")?;
         }
         f.write_str(&self.errors.lines())?;
         let fill = Duration::from_secs_f64(self.fill_seconds);

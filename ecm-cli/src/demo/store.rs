@@ -6,11 +6,11 @@ use ecm::{
     ConnectionManager, Failure,
     sqlite::{
         Tx,
-        rusqlite::{self, Connection, MAIN_DB, backup::Progress, params},
+        rusqlite::{self, Connection, MAIN_DB, OpenFlags, backup::Progress, params},
     },
 };
 use fastrand::Rng;
-use std::fmt::Display;
+use std::{fmt::Display, path::Path};
 
 const SCHEMA: &str = "
 CREATE TABLE notes (
@@ -153,6 +153,14 @@ pub(super) struct Found {
     /// What `PRAGMA integrity_check` says: `ok`, or what is wrong.
     pub(super) integrity: String,
     pub(super) notes: u64,
+}
+
+/// What `PRAGMA integrity_check` says of a file: `ok`, or what is wrong.
+pub(super) fn integrity(file: &Path) -> Result<String, Problem> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(file, flags)
+        .and_then(|connection| connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
+        .map_err(|error| Problem::failure(format_args!("checking {} failed: {error}", file.display())))
 }
 
 /// Looks into the primary by a connection of its own.

@@ -1,6 +1,6 @@
 //! The demo on a fresh machine.
 
-use crate::ran::{command, ecm, files};
+use crate::ran::{command, ecm, files, library};
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Read},
@@ -33,6 +33,10 @@ fn json_is_one_object_without_any_error_and_nothing_else_is_written() {
     let names: Vec<_> = databases.iter().map(|database| database["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["primary", "replica"]);
     assert!(databases.iter().all(|database| database["calls"].as_u64().unwrap() > 0), "{databases:?}");
+    let incident = &report["incident"];
+    assert_eq!((incident["errors"].as_u64(), incident["integrity"].as_str()), (Some(0), Some("ok")), "{incident}");
+    assert!(incident["rerouted"].as_u64().unwrap() >= 5, "the damage was not met: {incident}");
+    assert!(incident["opened_after_ms"].as_f64().unwrap() > 0.0, "{incident}");
     let folder = report["folder"].as_str().unwrap();
     assert!(!std::path::Path::new(folder).exists(), "{folder} was left behind");
 }
@@ -48,6 +52,8 @@ fn the_table_names_every_operation_and_says_what_was_checked() {
         "p99.9",
         "primary: ",
         "replica: ",
+        "garbage in the replica: ",
+        "0 calls failed",
         "checked: ",
         "all there",
         "seed 1",
@@ -71,6 +77,30 @@ fn files_in_a_named_folder_are_kept_and_never_overwritten() {
     assert_eq!((second.code, &*second.stdout), (Some(2), ""));
     assert!(second.stderr.starts_with("ecm: ") && second.stderr.contains("exists already"), "{}", second.stderr);
     assert_eq!(files(&dir), kept);
+}
+
+#[test]
+fn a_replica_that_is_mended_serves_again() {
+    let ran = ecm(["demo", "--rows", "500", "--seconds", "3", "--threads", "4", "--json"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let incident = &ran.json()["incident"];
+    assert!(incident["closed_after_ms"].as_f64().unwrap() > 0.0, "{incident}");
+    assert!(incident["after"]["count"].as_u64().unwrap() > 0, "{incident}");
+}
+
+#[test]
+fn damage_is_mended_when_its_standard_input_is_closed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = library(folder.path(), "wal");
+    let whole = std::fs::read(&path).unwrap();
+    let mut child =
+        command(["damage", path.to_str().unwrap()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_ne!(std::fs::read(&path).unwrap(), whole);
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
 }
 
 #[test]
