@@ -1,9 +1,11 @@
 use crate::{
     Db, Sqlite, SqliteConfig, Tx,
     analysis::{self, Functions},
+    control::Control,
+    engine::Engine,
     fault::refused,
     guard::{Guard, Mode},
-    handle, leaked,
+    handle,
     row::{Bound, SqliteRow},
     sqlite::Shared,
 };
@@ -40,7 +42,7 @@ struct Interrupter(InterruptHandle);
 
 impl SqliteConnection {
     pub(crate) fn new(
-        connection: rusqlite::Connection,
+        connection: Engine,
         access: Access,
         guard: Arc<Guard>,
         database: &Sqlite,
@@ -68,9 +70,10 @@ impl SqliteConnection {
     }
 
     /// Runs a control statement of ECM's own.
-    pub(crate) fn control(&self, mode: Mode, sql: &str) -> rusqlite::Result<()> {
+    pub(crate) fn control(&self, mode: Mode, control: Control) -> rusqlite::Result<()> {
         let db = self.db_ref();
-        db.guard.control(mode, &db.connection, sql)
+        let _entered = db.guard.enter(mode);
+        db.connection.run(control)
     }
 
     pub(crate) fn is_autocommit(&self) -> bool {
@@ -85,19 +88,19 @@ impl SqliteConnection {
 
     /// Ends what a forgotten statement keeps open. Such a connection is not lent again.
     pub(crate) fn reset_leaked(&mut self) {
-        leaked::reset_running(&mut self.tx.db.connection);
+        self.tx.db.connection.reset_running();
         self.spoilt = true;
     }
 
     /// Leaves every transaction; false if that failed.
     fn come_to_rest(&mut self) -> bool {
         if !self.is_autocommit() {
-            let _state_decides = self.control(Mode::End, "ROLLBACK");
+            let _state_decides = self.control(Mode::End, Control::Rollback);
         }
         if !self.is_at_rest() {
             self.reset_leaked();
             if !self.is_autocommit() {
-                let _state_decides = self.control(Mode::End, "ROLLBACK");
+                let _state_decides = self.control(Mode::End, Control::Rollback);
             }
         }
         self.is_at_rest()
@@ -139,7 +142,7 @@ impl Connection for SqliteConnection {
 
     fn raw(&mut self) -> &mut rusqlite::Connection {
         self.tx.db.mark();
-        &mut self.tx.db.connection
+        self.tx.db.connection.expose()
     }
 
     fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
@@ -152,7 +155,7 @@ impl Connection for SqliteConnection {
         }
         match loan {
             Loan::Read => {
-                self.control(Mode::Begin, "BEGIN")?;
+                self.control(Mode::Begin, Control::Begin)?;
                 guard.set_in_transaction(true);
             }
             Loan::Raw => {
@@ -182,8 +185,8 @@ impl Connection for SqliteConnection {
             // Prepared while everything was allowed; the authorizer would not be asked again.
             self.db_ref().connection.flush_prepared_statement_cache();
         }
-        if loan == Some(Loan::Read) && !self.is_autocommit() && self.control(Mode::End, "COMMIT").is_err() {
-            let _state_decides = self.control(Mode::End, "ROLLBACK");
+        if loan == Some(Loan::Read) && !self.is_autocommit() && self.control(Mode::End, Control::Commit).is_err() {
+            let _state_decides = self.control(Mode::End, Control::Rollback);
         }
         if !self.spoilt && (!self.is_autocommit() || self.synced) {
             return CheckIn::Reset;

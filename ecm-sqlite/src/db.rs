@@ -1,4 +1,4 @@
-use crate::{Statement, guard::Guard};
+use crate::{Statement, engine::Engine, guard::Guard};
 use rusqlite::{Connection, MAIN_DB, Params, Result, Row, blob::Blob};
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -8,13 +8,13 @@ use std::{cell::Cell, fmt, sync::Arc};
 /// database. `BEGIN`, `COMMIT`, savepoints, `ATTACH`, temporary objects and pragmas that set
 /// something are refused when they are prepared, with a message that names what to use instead.
 pub struct Db {
-    pub(crate) connection: Connection,
+    pub(crate) connection: Engine,
     pub(crate) guard: Arc<Guard>,
     marked: Cell<bool>,
 }
 
 impl Db {
-    pub(crate) fn new(connection: Connection, guard: Arc<Guard>) -> Self {
+    pub(crate) fn new(connection: Engine, guard: Arc<Guard>) -> Self {
         Self { connection, guard, marked: Cell::new(false) }
     }
 

@@ -96,13 +96,6 @@ impl Guard {
         Entered { guard: self, before: self.mode.swap(mode as u8, Relaxed) }
     }
 
-    /// Runs a control statement of ECM's own. It is prepared each time, never by the statement
-    /// cache: a cached `COMMIT` would run for a borrower without asking the authorizer.
-    pub(crate) fn control(&self, mode: Mode, connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-        let _entered = self.enter(mode);
-        connection.execute_batch(sql)
-    }
-
     /// Sets whether commits of the writer pass.
     pub(crate) fn allow_commit(&self, allow: bool) {
         self.commit_allowed.store(allow, Relaxed);

@@ -1,6 +1,7 @@
 use crate::{
     JournalMode, Sqlite, SqliteConfig, SqliteConnection,
     authorizer::authorize,
+    engine::Engine,
     fault::{failed, refused},
     guard::{Guard, STEPS_PER_TICK},
     location::Location,
@@ -30,7 +31,7 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn open(&self) -> Result<Connection, Failure> {
+    fn open(&self) -> Result<Engine, Failure> {
         match &self.database.location {
             Location::Nowhere(why) => Err(refused(Kind::Invalid, why)),
             Location::Memory(name) => {
@@ -98,7 +99,7 @@ impl Opening<'_> {
         }
     }
 
-    fn prepare(&self, mut connection: Connection, place: Place) -> Result<Connection, Failure> {
+    fn prepare(&self, mut connection: Connection, place: Place) -> Result<Engine, Failure> {
         let waiting = Arc::clone(self.guard);
         connection
             .busy_handler(Some(move |tries| waiting.wait_for_lock(tries)))
@@ -141,7 +142,8 @@ impl Opening<'_> {
             self.set(&connection, "query_only", 1)?;
         }
         self.install_hooks(&mut connection)?;
-        Ok(connection)
+        // After the authorizer, whose installation would make them expire.
+        self.call("preparing the control statements", Engine::new(connection))
     }
 
     /// Sets the journal mode, on a writer only. Other openers of a new file do the same at the same

@@ -1,5 +1,6 @@
 use crate::{
     SqliteConnection, Synchronous,
+    control::Control,
     fault::{code_of, refused, worded},
     guard::Mode,
     handle,
@@ -18,10 +19,10 @@ impl Transact for SqliteConnection {
             return Err(refused(Kind::Misuse, "a transaction is open already: commit it or roll it back first"));
         }
         if durability == Durability::Synced && self.config.synchronous < Synchronous::Full {
-            self.control(Mode::Begin, &format!("PRAGMA synchronous = {}", Synchronous::Full.code()))?;
+            self.set_synchronous(Mode::Begin, Synchronous::Full)?;
             self.synced = true;
         }
-        if let Err(error) = self.control(Mode::Begin, "BEGIN IMMEDIATE") {
+        if let Err(error) = self.control(Mode::Begin, Control::BeginImmediate) {
             // The state decides: an interrupted BEGIN may have begun.
             self.end_transaction();
             return Err(error.into());
@@ -34,7 +35,7 @@ impl Transact for SqliteConnection {
 
     fn enter(&mut self) -> Result<(), Failure> {
         self.db_ref().still_in_transaction()?;
-        self.control(Mode::Begin, "SAVEPOINT ecm_member")?;
+        self.control(Mode::Begin, Control::Savepoint)?;
         handle::forget_last_insert_rowid(&self.db_ref().connection);
         Ok(())
     }
@@ -54,7 +55,7 @@ impl Transact for SqliteConnection {
                 "FOREIGN KEY constraint failed: a deferred one is violated at the end of this write",
             )
         } else {
-            match self.control(Mode::End, "RELEASE ecm_member") {
+            match self.control(Mode::End, Control::Release) {
                 Ok(()) => return Member::Kept,
                 Err(error) => error,
             }
@@ -75,7 +76,7 @@ impl Transact for SqliteConnection {
             return Commit::RolledBack(refused(Kind::Misuse, "there is no transaction to commit: begin one first"));
         }
         self.db_ref().guard.allow_commit(true);
-        let committed = self.control(Mode::End, "COMMIT");
+        let committed = self.control(Mode::End, Control::Commit);
         let still_open = !self.is_autocommit();
         self.end_transaction();
         match committed {
@@ -109,13 +110,16 @@ impl Transact for SqliteConnection {
 impl SqliteConnection {
     /// Undoes what the member did, and forgets its savepoint; false if the transaction is gone.
     fn undo_member(&mut self) -> bool {
-        const UNDO: &str = "ROLLBACK TO ecm_member; RELEASE ecm_member";
-        if self.control(Mode::End, UNDO).is_ok() {
+        let undo = |this: &Self| {
+            let undone = this.control(Mode::End, Control::RollbackTo);
+            undone.and_then(|()| this.control(Mode::End, Control::Release)).is_ok()
+        };
+        if undo(self) {
             return true;
         }
         // A statement of the member's that still writes stands in the way.
         self.reset_leaked();
-        if !self.is_autocommit() && self.control(Mode::End, UNDO).is_ok() {
+        if !self.is_autocommit() && undo(self) {
             return true;
         }
         self.end_transaction();
@@ -126,7 +130,7 @@ impl SqliteConnection {
     fn end_transaction(&mut self) {
         if !self.is_autocommit() {
             // The state decides: ROLLBACK may answer an error and roll back all the same.
-            let _state_decides = self.control(Mode::End, "ROLLBACK");
+            let _state_decides = self.control(Mode::End, Control::Rollback);
         }
         if !self.is_at_rest() {
             self.reset_leaked();
@@ -140,11 +144,16 @@ impl SqliteConnection {
     /// Takes back what `Durability::Synced` has set for one transaction.
     pub(crate) fn lower_synchronous(&mut self) {
         if self.synced && self.is_autocommit() {
-            let configured = format!("PRAGMA synchronous = {}", self.config.synchronous.code());
-            match self.control(Mode::End, &configured) {
+            match self.set_synchronous(Mode::End, self.config.synchronous) {
                 Ok(()) => self.synced = false,
                 Err(_) => self.spoilt = true,
             }
         }
+    }
+
+    fn set_synchronous(&self, mode: Mode, to: Synchronous) -> rusqlite::Result<()> {
+        let db = self.db_ref();
+        let _entered = db.guard.enter(mode);
+        db.connection.execute_batch(&format!("PRAGMA synchronous = {}", to.code()))
     }
 }

@@ -43,6 +43,7 @@ pub(crate) const HOUSE: House = House {
     ],
     core: "ecm-core",
     unsafe_files: &[
+        ("ecm-sqlite/src/engine.rs", "owns a connection with the raw statements that begin and end its transactions"),
         ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
     ],

@@ -1,0 +1,56 @@
+/// The statements by which ECM itself begins and ends transactions and their parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Begins a transaction that reads.
+    Begin,
+    /// Begins a transaction that writes, and waits for whoever writes now.
+    BeginImmediate,
+    /// Ends the transaction, and keeps what it did.
+    Commit,
+    /// Ends the transaction, and undoes what it did.
+    Rollback,
+    /// Marks where the work of one member of a batch begins.
+    Savepoint,
+    /// Keeps the work of the member, and forgets the mark.
+    Release,
+    /// Undoes the work of the member; the mark stays.
+    RollbackTo,
+}
+
+impl Control {
+    /// All of them, in the order of their numbers.
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Begin,
+        Self::BeginImmediate,
+        Self::Commit,
+        Self::Rollback,
+        Self::Savepoint,
+        Self::Release,
+        Self::RollbackTo,
+    ];
+
+    /// What SQLite is told.
+    pub(crate) const fn sql(self) -> &'static str {
+        match self {
+            Self::Begin => "BEGIN",
+            Self::BeginImmediate => "BEGIN IMMEDIATE",
+            Self::Commit => "COMMIT",
+            Self::Rollback => "ROLLBACK",
+            Self::Savepoint => "SAVEPOINT ecm_member",
+            Self::Release => "RELEASE ecm_member",
+            Self::RollbackTo => "ROLLBACK TO ecm_member",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stands_at_its_own_number() {
+        for (number, control) in Control::ALL.into_iter().enumerate() {
+            assert_eq!(control as usize, number, "{control:?}");
+        }
+    }
+}

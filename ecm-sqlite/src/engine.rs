@@ -1,0 +1,205 @@
+#![expect(unsafe_code, reason = "statements of ECM's own that must not enter the driver's cache")]
+
+use crate::{control::Control, leaked};
+use rusqlite::{Connection, ffi};
+use std::{ffi::CStr, fmt, ops::Deref, ptr};
+
+/// A connection of SQLite's, with the statements by which ECM begins and ends transactions.
+///
+/// They are prepared once and are never in the driver's cache, whose key is the text alone: a
+/// `COMMIT` from there would run for a borrower without asking the authorizer. SQLite prepares them
+/// anew by itself where a change of the schema asks for it, which the authorizer does see.
+///
+/// The connection is reached by shared reference; [`expose`](Engine::expose) is the only way to an
+/// exclusive one, by which it could be exchanged or closed.
+pub(crate) struct Engine {
+    /// Each belongs to `connection` and is reset. `None` once the connection was exposed.
+    controls: Option<[*mut ffi::sqlite3_stmt; Control::ALL.len()]>,
+    connection: Connection,
+}
+
+// SAFETY: the statements are used only together with the connection that they belong to, which is
+// `Send` itself, and nothing of SQLite's depends on the thread that it is used by.
+unsafe impl Send for Engine {}
+
+impl Engine {
+    /// Prepares the control statements.
+    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
+        // Made first, so that dropping it finalises those that were prepared before one failed.
+        let mut engine = Self { controls: None, connection };
+        let controls = engine.controls.insert([ptr::null_mut(); Control::ALL.len()]);
+        for control in Control::ALL {
+            let text = control.sql();
+            let flags = ffi::SQLITE_PREPARE_PERSISTENT;
+            let statement = &raw mut controls[control as usize];
+            // SAFETY: the handle is open, since the connection is owned, and is used by this thread
+            // alone. The text is given with its length (a few bytes). The out-pointer is a place in
+            // the array, which outlives the call.
+            let code = unsafe {
+                let handle = engine.connection.handle();
+                let length = text.len().try_into().unwrap_or(0);
+                ffi::sqlite3_prepare_v3(handle, text.as_ptr().cast(), length, flags, statement, ptr::null_mut())
+            };
+            if code != ffi::SQLITE_OK {
+                return Err(engine.error(code));
+            }
+        }
+        Ok(engine)
+    }
+
+    /// Runs a control statement. Where the connection was exposed it is prepared for it.
+    pub(crate) fn run(&self, control: Control) -> rusqlite::Result<()> {
+        let Some(controls) = &self.controls else {
+            return self.connection.execute_batch(control.sql());
+        };
+        let statement = controls[control as usize];
+        // SAFETY: the statement belongs to the connection, which is open, since nobody could close
+        // it before `expose`, which takes the statements away. This thread alone uses it, since
+        // `Engine` is not `Sync`. The statement was reset by whoever ran it last.
+        let code = unsafe { ffi::sqlite3_step(statement) };
+        let result = if code == ffi::SQLITE_DONE { Ok(()) } else { Err(self.error(code)) };
+        // SAFETY: as above. The code repeats that of the step.
+        unsafe { ffi::sqlite3_reset(statement) };
+        result
+    }
+
+    /// Resets every statement that is still running, and answers how many there were.
+    pub(crate) fn reset_running(&mut self) -> usize {
+        leaked::reset_running(&mut self.connection)
+    }
+
+    /// The connection, to do anything with: also to exchange it for another one, or to close it.
+    ///
+    /// Nothing that belongs to SQLite's handle is kept beyond this.
+    pub(crate) fn expose(&mut self) -> &mut Connection {
+        self.forget_controls();
+        &mut self.connection
+    }
+
+    fn forget_controls(&mut self) {
+        for statement in self.controls.take().into_iter().flatten() {
+            // SAFETY: as in `run`; null is allowed. It was taken out, so that nothing uses it again.
+            unsafe { ffi::sqlite3_finalize(statement) };
+        }
+    }
+
+    /// What SQLite says about the last call, which answered `code`.
+    fn error(&self, code: i32) -> rusqlite::Error {
+        // SAFETY: the handle is open, as above. The text is copied before anything else is called
+        // on the handle, and SQLite never answers null for a handle that is open.
+        let message = unsafe {
+            let message = ffi::sqlite3_errmsg(self.connection.handle());
+            CStr::from_ptr(message).to_string_lossy().into_owned()
+        };
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message))
+    }
+}
+
+impl Drop for Engine {
+    /// Before the connection, which SQLite does not close while a statement of it is left.
+    fn drop(&mut self) {
+        self.forget_controls();
+    }
+}
+
+impl Deref for Engine {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("exposed", &self.controls.is_none()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn engine() -> Engine {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch("create table t(a unique)").unwrap();
+        Engine::new(connection).unwrap()
+    }
+
+    fn rows(engine: &Engine) -> i64 {
+        engine.query_row("select count(*) from t", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn a_transaction_with_parts_is_begun_undone_and_kept() {
+        let engine = engine();
+        engine.run(Control::BeginImmediate).unwrap();
+        engine.run(Control::Savepoint).unwrap();
+        engine.execute_batch("insert into t values (1)").unwrap();
+        engine.run(Control::RollbackTo).unwrap();
+        engine.run(Control::Release).unwrap();
+        engine.execute_batch("insert into t values (2)").unwrap();
+        engine.run(Control::Commit).unwrap();
+        assert!(engine.is_autocommit());
+        assert_eq!(rows(&engine), 1);
+        engine.run(Control::Begin).unwrap();
+        engine.execute_batch("delete from t").unwrap();
+        engine.run(Control::Rollback).unwrap();
+        assert_eq!(rows(&engine), 1);
+    }
+
+    #[test]
+    fn one_that_fails_says_why_and_works_again_afterwards() {
+        let engine = engine();
+        let error = engine.run(Control::Commit).unwrap_err();
+        assert!(error.to_string().contains("no transaction is active"), "{error}");
+        engine.run(Control::Begin).unwrap();
+        engine.run(Control::Commit).unwrap();
+    }
+
+    #[test]
+    fn a_change_of_the_schema_inside_the_transaction_does_not_spoil_them() {
+        let engine = engine();
+        for number in 0..3 {
+            engine.run(Control::BeginImmediate).unwrap();
+            engine.execute_batch(&format!("create table u{number}(a); pragma recursive_triggers = on")).unwrap();
+            engine.run(Control::Commit).unwrap();
+        }
+        assert_eq!(rows(&engine), 0);
+    }
+
+    #[test]
+    fn none_of_them_is_in_the_cache_of_the_driver() {
+        let mut engine = engine();
+        engine.run(Control::Begin).unwrap();
+        engine.run(Control::Commit).unwrap();
+        assert!(!engine.is_busy());
+        engine
+            .expose()
+            .authorizer(Some(|_: rusqlite::hooks::AuthContext<'_>| rusqlite::hooks::Authorization::Deny))
+            .unwrap();
+        assert!(engine.prepare_cached("BEGIN").is_err());
+    }
+
+    #[test]
+    fn one_that_was_exposed_can_be_exchanged_and_goes_on_with_what_it_has() {
+        let mut engine = engine();
+        let other = Connection::open_in_memory().unwrap();
+        let stolen = std::mem::replace(engine.expose(), other);
+        engine.run(Control::Begin).unwrap();
+        assert!(!engine.is_autocommit() && stolen.is_autocommit());
+        engine.run(Control::Rollback).unwrap();
+        drop(engine);
+        stolen.close().unwrap();
+    }
+
+    #[test]
+    fn a_connection_closes_although_they_were_prepared() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let connection = Connection::open(&path).unwrap();
+        connection.execute_batch("pragma journal_mode = wal; create table t(a)").unwrap();
+        drop(Engine::new(connection).unwrap());
+        assert!(!folder.path().join("a.db-wal").exists(), "only the last connection that closes removes the log");
+    }
+}
