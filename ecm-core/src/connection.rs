@@ -49,6 +49,17 @@ pub trait Connection: Send + fmt::Debug + 'static {
     /// A connection that cannot be mended; it is closed.
     fn reset(&mut self) -> Result<(), Failure>;
 
+    /// Lets go of what the connection keeps between loans, if it has kept it long enough, and answers
+    /// when to be called again; `None` for not before the next loan. Must not wait.
+    ///
+    /// A backend may keep something that makes the next loan cheaper and that is in somebody's way:
+    /// a snapshot holds back checkpoints. It may do so only after this was called once on any
+    /// connection of the database: whoever calls it promises to call it every few milliseconds on
+    /// each connection that is not lent.
+    fn idle(&mut self, _now: Time) -> Option<Time> {
+        None
+    }
+
     /// Asks the database whether the connection still works.
     ///
     /// # Errors

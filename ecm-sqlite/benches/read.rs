@@ -4,7 +4,16 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use ecm_core::{Access, Backend, Clock, Connection, Durability, Loan, SystemClock, Transact};
 use ecm_sqlite::{Db, Sqlite, SqliteConnection, rusqlite};
-use std::{hint::black_box, path::Path, sync::Arc};
+use std::{
+    hint::black_box,
+    path::Path,
+    sync::{
+        Arc, Barrier,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 const ROWS: i64 = 100_000;
 const SQL: &str = "SELECT v FROM kv WHERE k = ?1";
@@ -55,20 +64,124 @@ fn read_lent(reader: &mut SqliteConnection, key: i64) -> String {
     value
 }
 
+/// Runs `each` so often on two threads at once, with what `open` makes for each, and answers how long
+/// that took.
+fn on_two_threads<T: Send>(times: u64, open: impl Fn() -> T, each: impl Fn(&mut T, i64) -> String + Sync) -> Duration {
+    let start = Barrier::new(3);
+    let mut opened = [open(), open()];
+    thread::scope(|scope| {
+        for (number, mine) in opened.iter_mut().enumerate() {
+            let (start, each) = (&start, &each);
+            scope.spawn(move || {
+                let mut key = keys();
+                for _ in 0..number {
+                    key();
+                }
+                start.wait();
+                for _ in 0..times {
+                    black_box(each(mine, key()));
+                }
+                start.wait();
+            });
+        }
+        start.wait();
+        let began = Instant::now();
+        start.wait();
+        began.elapsed()
+    })
+}
+
+/// A writer that commits one row after the other, until this is dropped.
+struct BusyWriter(Arc<AtomicBool>, Option<thread::JoinHandle<u64>>);
+
+impl BusyWriter {
+    fn start(database: &Sqlite, clock: &Arc<dyn Clock>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&stop);
+        let mut writer = database.connect(Access::Write, clock).expect("it opens");
+        let thread = thread::spawn(move || {
+            let mut commits = 0_u64;
+            while !seen.load(Ordering::Relaxed) {
+                writer.check_out(Loan::Write).expect("at rest");
+                writer.begin(Durability::Configured).expect("nobody else writes");
+                let key = commits.cast_signed() % ROWS + 1;
+                writer.tx().execute("UPDATE kv SET v = v WHERE k = ?1", [key]).expect("the row is there");
+                assert!(matches!(writer.commit(), ecm_core::Commit::Done(_)));
+                writer.check_in();
+                commits += 1;
+            }
+            commits
+        });
+        Self(stop, Some(thread))
+    }
+}
+
+impl Drop for BusyWriter {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.1.take() {
+            let _commits = thread.join();
+        }
+    }
+}
+
 fn point_reads(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a folder for the file");
     let path = folder.path().join("kv.db");
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let database = Sqlite::open(&path);
     fill(&database, &clock);
+    // Nothing is held for a database that no housekeeper looks after.
+    let unkept = Sqlite::open(&path);
+    let reader = |database: &Sqlite| database.connect(Access::Read, &clock).expect("it opens");
+    reader(&database).idle(clock.now());
 
     let mut group = criterion.benchmark_group("point read");
     let (bare, mut key) = (plain(&path), keys());
     group.bench_function("plain rusqlite, autocommit", |bencher| bencher.iter(|| read_plain(&bare, key())));
-    let (mut reader, mut key) = (database.connect(Access::Read, &clock).expect("it opens"), keys());
-    group.bench_function("lent, not held", |bencher| bencher.iter(|| read_lent(&mut reader, key())));
+    let (mut lent, mut key) = (reader(&unkept), keys());
+    group.bench_function("lent, not held", |bencher| bencher.iter(|| read_lent(&mut lent, key())));
+    let (mut lent, mut key) = (reader(&database), keys());
+    group.bench_function("lent, held", |bencher| bencher.iter(|| read_lent(&mut lent, key())));
+    bare.execute_batch("BEGIN").expect("at rest");
+    group.bench_function("plain rusqlite, in one transaction", |bencher| bencher.iter(|| read_plain(&bare, key())));
+    group.finish();
+
+    let mut group = criterion.benchmark_group("loan alone");
+    group.bench_function("not held", |bencher| {
+        let mut lent = reader(&unkept);
+        bencher.iter(|| (lent.check_out(Loan::Read).is_ok(), lent.check_in()));
+    });
+    group.bench_function("held", |bencher| {
+        let mut lent = reader(&database);
+        bencher.iter(|| (lent.check_out(Loan::Read).is_ok(), lent.check_in()));
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("point read, two threads, both");
+    group.bench_function("plain rusqlite, autocommit", |bencher| {
+        bencher.iter_custom(|times| on_two_threads(times, || plain(&path), |bare, key| read_plain(bare, key)));
+    });
+    group.bench_function("lent, not held", |bencher| {
+        bencher.iter_custom(|times| on_two_threads(times, || reader(&unkept), read_lent));
+    });
+    group.bench_function("lent, held", |bencher| {
+        bencher.iter_custom(|times| on_two_threads(times, || reader(&database), read_lent));
+    });
+    group.finish();
+
+    let mut group = criterion.benchmark_group("point read beside a busy writer");
+    let _writer = BusyWriter::start(&database, &clock);
+    let (bare, mut key) = (plain(&path), keys());
+    group.bench_function("plain rusqlite, autocommit", |bencher| bencher.iter(|| read_plain(&bare, key())));
+    let (mut lent, mut key) = (reader(&database), keys());
+    group.bench_function("lent", |bencher| bencher.iter(|| read_lent(&mut lent, key())));
     group.finish();
 }
 
-criterion_group!(benches, point_reads);
+criterion_group! {
+    name = benches;
+    config = Criterion::default().warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+    targets = point_reads
+}
 criterion_main!(benches);

@@ -6,14 +6,15 @@ use crate::{
     fault::refused,
     guard::{Guard, Mode},
     handle,
+    hold::Hold,
     row::{Bound, SqliteRow},
     sqlite::Shared,
 };
 use ecm_core::{
     Access, Analysis, Backend, Changes, CheckIn, Columns, Connection, Failure, Flow, Interrupt, Kind, Limit, Loan,
-    Prepared, Row, ValueRef,
+    Prepared, Row, Time, ValueRef,
 };
-use rusqlite::{CachedStatement, InterruptHandle, TransactionState};
+use rusqlite::{CachedStatement, InterruptHandle};
 use std::{cell::OnceCell, fmt, sync::Arc};
 
 /// An open handle to a [`Sqlite`] database.
@@ -28,6 +29,7 @@ pub struct SqliteConnection {
     /// Which connection of SQLite's this was made with: a raw borrower can exchange it.
     born: usize,
     loan: Option<Loan>,
+    hold: Hold,
     /// Whether something happened after which it must not be lent again.
     pub(crate) spoilt: bool,
     /// Whether `PRAGMA synchronous` stands higher than configured, for one transaction.
@@ -57,6 +59,7 @@ impl SqliteConnection {
             shared: Arc::clone(&database.shared),
             born,
             loan: None,
+            hold: Hold::default(),
             spoilt: false,
             synced: false,
             functions: OnceCell::new(),
@@ -82,8 +85,7 @@ impl SqliteConnection {
 
     /// Whether no transaction is open, not even one that a forgotten statement keeps.
     pub(crate) fn is_at_rest(&self) -> bool {
-        let state = self.db_ref().connection.transaction_state::<&str>(None);
-        self.is_autocommit() && state == Ok(TransactionState::None)
+        self.db_ref().connection.is_at_rest()
     }
 
     /// Ends what a forgotten statement keeps open. Such a connection is not lent again.
@@ -106,6 +108,128 @@ impl SqliteConnection {
         self.is_at_rest()
     }
 
+    /// Begins a loan that reads: in the snapshot that was held, if it is the present state, or anew.
+    fn begin_read(&mut self, loan: Loan) -> Result<(), Failure> {
+        // Before anything is read: a commit from now on makes the next look differ.
+        let look = if self.access == Access::Read { self.tx.db.connection.look() } else { None };
+        let request = self.shared.requests_to_let_go();
+        let mut holds = false;
+        if let Some(look) = &look {
+            let guard = &self.tx.db.guard;
+            if self.hold.serves(look, request, || guard.now()) {
+                guard.set_in_transaction(true);
+                return Ok(());
+            }
+            if self.hold.is_pinned() {
+                self.let_go();
+            } else {
+                self.hold.note(look);
+            }
+            holds = self.hold.pays() && look.header.is_initialised() && self.shared.is_kept() && !self.spoilt;
+        }
+        self.expect_rest()?;
+        if holds || loan == Loan::Read {
+            self.control(Mode::Begin, Control::Begin)?;
+            self.tx.db.guard.set_in_transaction(true);
+        }
+        if let Some(look) = &look
+            && holds
+        {
+            let now = self.tx.db.guard.now();
+            self.hold.pin(look, request, now);
+        }
+        Ok(())
+    }
+
+    /// Begins a loan that does not only read, outside any transaction.
+    fn begin_other(&mut self, loan: Loan) -> Result<(), Failure> {
+        if self.hold.is_pinned() {
+            self.let_go();
+        }
+        self.expect_rest()?;
+        if matches!(loan, Loan::Raw | Loan::Upkeep) {
+            // Both may set the journal mode.
+            self.tx.db.connection.forget_index();
+            self.tx.db.guard.set_mode(Mode::Open);
+        }
+        if loan == Loan::Raw {
+            self.tx.db.mark();
+        }
+        Ok(())
+    }
+
+    fn expect_rest(&mut self) -> Result<(), Failure> {
+        if self.is_at_rest() {
+            return Ok(());
+        }
+        self.spoilt = true;
+        Err(refused(Kind::Misuse, "the connection is still in a transaction: check it in first"))
+    }
+
+    /// Ends the transaction whose snapshot was held between loans.
+    fn let_go(&mut self) {
+        self.hold.unpin();
+        self.end_read();
+        // A statement that was forgotten in one of the loans keeps the snapshot: what is begun next
+        // would be served from it, under the header of the present.
+        if !self.is_at_rest() {
+            self.come_to_rest();
+        }
+    }
+
+    /// Ends a transaction that reads.
+    fn end_read(&self) {
+        if self.control(Mode::End, Control::Commit).is_err() {
+            let _state_decides = self.control(Mode::End, Control::Rollback);
+        }
+    }
+
+    /// Ends a loan after which no snapshot is held.
+    fn end_loan(&mut self, loan: Option<Loan>) -> CheckIn {
+        // First of all: after an exchange everything below would be asked of another connection.
+        if handle::address(&self.db_ref().connection) != self.born {
+            self.spoilt = true;
+            return CheckIn::Discard;
+        }
+        let attached = self.db_ref().connection.db_name(2).is_ok();
+        if self.db_ref().is_marked() || attached {
+            self.spoilt = true;
+        }
+        if loan == Some(Loan::Upkeep) {
+            // Prepared while everything was allowed; the authorizer would not be asked again.
+            self.db_ref().connection.flush_prepared_statement_cache();
+            self.find_index();
+        }
+        if matches!(loan, Some(Loan::Read | Loan::Statement)) && !self.is_autocommit() {
+            self.end_read();
+        }
+        if !self.spoilt && (!self.is_autocommit() || self.synced) {
+            return CheckIn::Reset;
+        }
+        if !self.is_at_rest() {
+            self.come_to_rest();
+        }
+        // An interrupt lasts while any statement runs: a forgotten one would make it last for ever.
+        let connection = &self.db_ref().connection;
+        if connection.is_interrupted() && connection.is_busy() {
+            self.reset_leaked();
+        }
+        if self.spoilt {
+            // A forgotten statement that came from the cache would keep the connection from closing.
+            self.db_ref().connection.flush_prepared_statement_cache();
+            return CheckIn::Discard;
+        }
+        CheckIn::Clean
+    }
+
+    /// Finds the wal-index again, after something that may have taken it away.
+    fn find_index(&mut self) {
+        let db = &mut self.tx.db;
+        let _entered = db.guard.enter(Mode::End);
+        // Without it nothing is held, which is only slower.
+        let _slower_if_not = db.connection.find_index();
+    }
+
     /// Takes a statement of the manager's from the cache, with its parameters.
     fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<CachedStatement<'_>, Failure> {
         let db = self.db_ref();
@@ -117,7 +241,12 @@ impl SqliteConnection {
             let message = format!("the statement takes {expected} parameters, and {given} were given: bind each one");
             return Err(refused(Kind::Decode, message));
         }
-        if db.guard.mode() == Mode::Lent && db.connection.is_autocommit() && !prepared.readonly() {
+        // A reader is refused by SQLite itself, inside a transaction or not.
+        if self.access == Access::Write
+            && db.guard.mode() == Mode::Lent
+            && db.connection.is_autocommit()
+            && !prepared.readonly()
+        {
             return Err(refused(Kind::Misuse, "there is no transaction to write in: begin one first"));
         }
         for (index, value) in parameters.iter().enumerate() {
@@ -147,64 +276,25 @@ impl Connection for SqliteConnection {
 
     fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
         self.loan = Some(loan);
-        let guard = Arc::clone(&self.db_ref().guard);
-        guard.end_loan();
-        if !self.is_at_rest() {
-            self.spoilt = true;
-            return Err(refused(Kind::Misuse, "the connection is still in a transaction: check it in first"));
-        }
+        self.db_ref().guard.end_loan();
         match loan {
-            Loan::Read => {
-                self.control(Mode::Begin, Control::Begin)?;
-                guard.set_in_transaction(true);
-            }
-            Loan::Raw => {
-                self.tx.db.mark();
-                guard.set_mode(Mode::Open);
-            }
-            Loan::Upkeep => guard.set_mode(Mode::Open),
-            _ => {}
+            Loan::Read | Loan::Statement => self.begin_read(loan),
+            _ => self.begin_other(loan),
         }
-        Ok(())
     }
 
     fn check_in(&mut self) -> CheckIn {
         let loan = self.loan.take();
-        let guard = Arc::clone(&self.db_ref().guard);
-        guard.end_loan();
-        // First of all: after an exchange everything below would be asked of another connection.
-        if handle::address(&self.db_ref().connection) != self.born {
-            self.spoilt = true;
-            return CheckIn::Discard;
+        let db = self.db_ref();
+        db.guard.end_loan();
+        if self.hold.is_pinned() {
+            // A transaction that an error or the borrower has ended is not held, whatever we remember.
+            if !self.spoilt && !db.is_marked() && db.connection.can_be_held() {
+                return CheckIn::Clean;
+            }
+            self.hold.unpin();
         }
-        let attached = self.db_ref().connection.db_name(2).is_ok();
-        if self.db_ref().is_marked() || attached {
-            self.spoilt = true;
-        }
-        if loan == Some(Loan::Upkeep) {
-            // Prepared while everything was allowed; the authorizer would not be asked again.
-            self.db_ref().connection.flush_prepared_statement_cache();
-        }
-        if loan == Some(Loan::Read) && !self.is_autocommit() && self.control(Mode::End, Control::Commit).is_err() {
-            let _state_decides = self.control(Mode::End, Control::Rollback);
-        }
-        if !self.spoilt && (!self.is_autocommit() || self.synced) {
-            return CheckIn::Reset;
-        }
-        if !self.is_at_rest() {
-            self.come_to_rest();
-        }
-        // An interrupt lasts while any statement runs: a forgotten one would make it last for ever.
-        let connection = &self.db_ref().connection;
-        if connection.is_interrupted() && connection.is_busy() {
-            self.reset_leaked();
-        }
-        if self.spoilt {
-            // A forgotten statement that came from the cache would keep the connection from closing.
-            self.db_ref().connection.flush_prepared_statement_cache();
-            return CheckIn::Discard;
-        }
-        CheckIn::Clean
+        self.end_loan(loan)
     }
 
     fn limit(&mut self, limit: Limit) {
@@ -217,6 +307,7 @@ impl Connection for SqliteConnection {
 
     fn reset(&mut self) -> Result<(), Failure> {
         self.db_ref().guard.end_loan();
+        self.hold.unpin();
         let rested = self.come_to_rest();
         self.lower_synchronous();
         if rested && !self.spoilt {
@@ -224,6 +315,19 @@ impl Connection for SqliteConnection {
         }
         self.spoilt = true;
         Err(refused(Kind::Misuse, "the connection cannot be mended: a forgotten statement or a setting is left in it"))
+    }
+
+    /// As the trait says. What is kept is the snapshot of the last loan.
+    fn idle(&mut self, now: Time) -> Option<Time> {
+        self.shared.keep();
+        if !self.hold.is_pinned() || self.loan.is_some() {
+            return None;
+        }
+        let again = self.hold.rests_until(now);
+        if again.is_none() {
+            self.let_go();
+        }
+        again
     }
 
     fn ping(&mut self) -> Result<(), Failure> {

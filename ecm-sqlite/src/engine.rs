@@ -1,12 +1,20 @@
-#![expect(unsafe_code, reason = "statements of ECM's own that must not enter the driver's cache")]
+#![expect(
+    unsafe_code,
+    reason = "what is raw of a connection: statements outside the driver's cache, and the wal-index"
+)]
 
-use crate::{control::Control, leaked};
+use crate::{
+    control::Control,
+    leaked,
+    wal_index::{Look, WalIndex},
+};
 use rusqlite::{Connection, ffi};
 use std::{ffi::CStr, fmt, ops::Deref, ptr};
 
-/// A connection of SQLite's, with the statements by which ECM begins and ends transactions.
+/// A connection of SQLite's, with the statements by which ECM begins and ends transactions, and with
+/// the place where its wal-index is mapped.
 ///
-/// They are prepared once and are never in the driver's cache, whose key is the text alone: a
+/// The statements are prepared once and are never in the driver's cache, whose key is the text alone: a
 /// `COMMIT` from there would run for a borrower without asking the authorizer. SQLite prepares them
 /// anew by itself where a change of the schema asks for it, which the authorizer does see.
 ///
@@ -15,6 +23,8 @@ use std::{ffi::CStr, fmt, ops::Deref, ptr};
 pub(crate) struct Engine {
     /// Each belongs to `connection` and is reset. `None` once the connection was exposed.
     controls: Option<[*mut ffi::sqlite3_stmt; Control::ALL.len()]>,
+    /// Valid while `connection` is open and its journal mode is left alone.
+    index: Option<WalIndex>,
     connection: Connection,
 }
 
@@ -26,7 +36,7 @@ impl Engine {
     /// Prepares the control statements.
     pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
         // Made first, so that dropping it finalises those that were prepared before one failed.
-        let mut engine = Self { controls: None, connection };
+        let mut engine = Self { controls: None, index: None, connection };
         let controls = engine.controls.insert([ptr::null_mut(); Control::ALL.len()]);
         for control in Control::ALL {
             let text = control.sql();
@@ -63,6 +73,59 @@ impl Engine {
         result
     }
 
+    /// Finds the wal-index, if there is one that others share: not without a log, not in memory, not
+    /// in a locking mode that keeps it to itself. Reads the database once.
+    ///
+    /// Whoever calls this sees to it that the journal mode and the locking mode are not set while
+    /// it is known, or that [`forget_index`](Engine::forget_index) is called before.
+    pub(crate) fn find_index(&mut self) -> rusqlite::Result<()> {
+        let told = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0));
+        self.index = None;
+        // Reads: only then has SQLite opened the log, which it does not do when it opens the file.
+        self.connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        if told("journal_mode")? == "wal" && told("locking_mode")? == "normal" {
+            // SAFETY: both have just been asked for, and this thread alone uses the connection.
+            self.index = unsafe { WalIndex::of(&self.connection) };
+        }
+        Ok(())
+    }
+
+    /// Forgets the wal-index, before something happens that may take it away.
+    pub(crate) fn forget_index(&mut self) {
+        self.index = None;
+    }
+
+    /// Looks at the wal-index, if there is one.
+    pub(crate) fn look(&self) -> Option<Look> {
+        // SAFETY: the connection is open, since nobody could close it before `expose`, and its modes
+        // are as they were, since what may set them forgets the index first.
+        self.index.map(|index| unsafe { index.look() })
+    }
+
+    /// Whether no transaction is open, not even one that a forgotten statement keeps.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        // SAFETY: the handle is open, as above; null asks for the most of all attached databases.
+        unsafe {
+            let handle = self.connection.handle();
+            ffi::sqlite3_get_autocommit(handle) != 0
+                && ffi::sqlite3_txn_state(handle, ptr::null()) == ffi::SQLITE_TXN_NONE
+        }
+    }
+
+    /// Whether a transaction that only reads is open, on nothing but the database itself, and is not
+    /// being stopped: what may be kept for the next loan.
+    pub(crate) fn can_be_held(&self) -> bool {
+        // SAFETY: the handle is open, as above; null as above, and databases 0 and 1 are the main one
+        // and that of temporary tables.
+        unsafe {
+            let handle = self.connection.handle();
+            ffi::sqlite3_get_autocommit(handle) == 0
+                && ffi::sqlite3_txn_state(handle, ptr::null()) != ffi::SQLITE_TXN_WRITE
+                && ffi::sqlite3_db_name(handle, 2).is_null()
+                && ffi::sqlite3_is_interrupted(handle) == 0
+        }
+    }
+
     /// Resets every statement that is still running, and answers how many there were.
     pub(crate) fn reset_running(&mut self) -> usize {
         leaked::reset_running(&mut self.connection)
@@ -73,6 +136,7 @@ impl Engine {
     /// Nothing that belongs to SQLite's handle is kept beyond this.
     pub(crate) fn expose(&mut self) -> &mut Connection {
         self.forget_controls();
+        self.forget_index();
         &mut self.connection
     }
 

@@ -1,5 +1,4 @@
-use crate::fault;
-use crate::recording::Recording;
+use crate::{fault, recording::Recording, sqlite::Shared};
 use ecm_core::{Clock, Limit, Time};
 use rusqlite::{Connection, ffi};
 use std::{
@@ -18,6 +17,10 @@ pub(crate) const STEPS_PER_TICK: u32 = 1_000;
 /// does not ask more rarely than a newcomer.
 const WAIT_STEP: Duration = Duration::from_millis(1);
 
+/// After how many steps of waiting the held snapshots of all connections are let go of: whoever has
+/// the lock may wait for readers.
+const PATIENCE: i32 = 3;
+
 const UNLIMITED: u64 = u64::MAX;
 
 /// What the hooks of one connection know about the loan it is in.
@@ -28,6 +31,8 @@ const UNLIMITED: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct Guard {
     clock: Arc<dyn Clock>,
+    /// Whose readers are asked to let go when this waits for a lock.
+    shared: Arc<Shared>,
     busy_timeout: Duration,
     mode: AtomicU8,
     commit_allowed: AtomicBool,
@@ -62,9 +67,10 @@ pub(crate) struct Entered<'g> {
 }
 
 impl Guard {
-    pub(crate) fn new(clock: Arc<dyn Clock>, busy_timeout: Duration) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, shared: Arc<Shared>, busy_timeout: Duration) -> Self {
         Self {
             clock,
+            shared,
             busy_timeout,
             mode: AtomicU8::new(Mode::Open as u8),
             commit_allowed: AtomicBool::new(false),
@@ -173,6 +179,9 @@ impl Guard {
         if tries == 0 {
             self.waiting_since.store(now.as_nanos(), Relaxed);
         }
+        if tries == PATIENCE {
+            self.shared.ask_to_let_go();
+        }
         if self.mode() != Mode::End && self.past_deadline() {
             self.stopped.store(true, Relaxed);
             return false;
@@ -184,6 +193,10 @@ impl Guard {
         }
         thread::sleep(WAIT_STEP);
         true
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
     }
 
     fn past_deadline(&self) -> bool {

@@ -49,6 +49,7 @@ mod engine;
 mod fault;
 mod guard;
 mod handle;
+mod hold;
 mod leaked;
 mod location;
 mod open;
@@ -59,6 +60,7 @@ mod statement;
 mod transact;
 mod tx;
 mod version;
+mod wal_index;
 
 pub use config::{JournalMode, SqliteConfig, Synchronous, TempStore};
 pub use connection::SqliteConnection;

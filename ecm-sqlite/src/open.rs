@@ -16,7 +16,7 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     check_version(rusqlite::version_number())?;
     let config = &*database.config;
     config.check().map_err(|invalid| refused(Kind::Invalid, invalid))?;
-    let guard = Arc::new(Guard::new(Arc::clone(clock), config.busy_timeout));
+    let guard = Arc::new(Guard::new(Arc::clone(clock), Arc::clone(&database.shared), config.busy_timeout));
     let opening = Opening { database, config, access, guard: &guard };
     let connection = opening.open()?;
     SqliteConnection::new(connection, access, guard, database)
@@ -143,7 +143,9 @@ impl Opening<'_> {
         }
         self.install_hooks(&mut connection)?;
         // After the authorizer, whose installation would make them expire.
-        self.call("preparing the control statements", Engine::new(connection))
+        let mut engine = self.call("preparing the control statements", Engine::new(connection))?;
+        self.call("looking for its wal-index", engine.find_index())?;
+        Ok(engine)
     }
 
     /// Sets the journal mode, on a writer only. Other openers of a new file do the same at the same

@@ -7,7 +7,7 @@ use std::{
     process,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -31,6 +31,10 @@ pub(crate) struct Shared {
     /// Keeps a database in memory alive while no connection is open.
     anchor: Mutex<Option<rusqlite::Connection>>,
     commits: AtomicU64,
+    /// How often somebody asked that held snapshots be let go of.
+    let_go: AtomicU64,
+    /// Whether somebody lets go of the snapshots of idle connections.
+    kept: AtomicBool,
 }
 
 impl Sqlite {
@@ -79,6 +83,15 @@ impl Sqlite {
         self
     }
 
+    /// Asks every connection to let go of the snapshot that it holds between loans. Each does so
+    /// before its next loan, or when it is told that it is idle.
+    ///
+    /// For who waits until no reader stands in the way: a checkpoint that empties the log. A
+    /// connection that waits for the write lock asks by itself.
+    pub fn let_go(&self) {
+        self.shared.ask_to_let_go();
+    }
+
     /// The file, by its absolute path; `None` for a database in memory, and for a path that cannot be opened.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -97,6 +110,26 @@ impl Shared {
             *anchor = Some(open()?);
         }
         Ok(())
+    }
+
+    pub(crate) fn ask_to_let_go(&self) {
+        self.let_go.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The number of the last request to let go.
+    pub(crate) fn requests_to_let_go(&self) -> u64 {
+        self.let_go.load(Ordering::Relaxed)
+    }
+
+    /// Remembers that somebody looks after idle connections.
+    pub(crate) fn keep(&self) {
+        if !self.is_kept() {
+            self.kept.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
     }
 
     /// Counts a commit, and answers how many there are now.

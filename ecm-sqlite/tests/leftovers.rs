@@ -4,16 +4,8 @@ mod support;
 
 use ecm_core::{Access, Backend, CheckIn, Connection, Durability, Loan, Transact};
 use ecm_sqlite::rusqlite::{self, Connection as Raw};
-use std::{mem, sync::Mutex};
-use support::{Place, begin, done, read, write};
-
-/// Keeps forgotten statements reachable, so that a leak checker tells them from leaks of ours.
-static FORGOTTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-
-fn forget<T>(value: T) {
-    let kept = Box::leak(Box::new(value));
-    FORGOTTEN.lock().unwrap().push(std::ptr::from_ref(kept).addr());
-}
+use std::mem;
+use support::{Place, begin, done, forget, read, write};
 
 /// What a checkpoint that wants to empty the log answers: 0, or 1 if somebody stands in the way.
 fn checkpoint(place: &Place) -> i64 {

@@ -2,11 +2,17 @@
 #![expect(dead_code, reason = "each test program uses a part of it")]
 
 use ecm_core::{
-    Access, Analysis, Backend, CheckIn, Clock, Commit, Connection, Durability, Error, Failure, Kind, Loan, Position,
-    Prepared, SystemClock, Transact,
+    Access, Analysis, Backend, CheckIn, Clock, Commit, Connection, Durability, Error, Failure, Flow, Kind, Loan,
+    Position, Prepared, Row, SystemClock, Time, Transact, ValueRef,
 };
 use ecm_sqlite::{Db, Sqlite, SqliteConfig, SqliteConnection, Tx, rusqlite};
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env,
+    hash::{BuildHasher, RandomState},
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tempfile::TempDir;
 
 pub(crate) struct Place {
@@ -45,6 +51,13 @@ impl Place {
         self.database.connect(Access::Read, &self.clock).unwrap()
     }
 
+    /// A reader of a database that somebody looks after, so that it may hold snapshots.
+    pub(crate) fn kept_reader(&self) -> SqliteConnection {
+        let mut reader = self.reader();
+        reader.idle(Time::START);
+        reader
+    }
+
     /// A connection that is none of ECM's: another program, or a look from outside.
     pub(crate) fn stranger(&self) -> rusqlite::Connection {
         let connection = rusqlite::Connection::open(self.path()).unwrap();
@@ -61,6 +74,34 @@ pub(crate) fn ids(connection: &rusqlite::Connection) -> Vec<i64> {
     let mut statement = connection.prepare("select id from t order by id").unwrap();
     let rows = statement.query_map([], |row| row.get(0)).unwrap();
     rows.map(Result::unwrap).collect()
+}
+
+/// A reader that holds a snapshot of the present state.
+pub(crate) fn held(place: &Place) -> SqliteConnection {
+    let mut reader = place.kept_reader();
+    for _ in 0..6 {
+        read(&mut reader, |db| db.query_row("select count(*) from t", [], |_| Ok(())).unwrap());
+    }
+    reader
+}
+
+/// Whether somebody holds a snapshot now. Commits something, which ends the present state, and looks
+/// whether a checkpoint can take it over into the file.
+pub(crate) fn pinned(place: &Place) -> bool {
+    let stranger = place.stranger();
+    let version: i64 = stranger.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    stranger.pragma_update(None, "user_version", version + 1).unwrap();
+    let frames = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+    let (log, in_file) = stranger.query_row("pragma wal_checkpoint(passive)", [], frames).unwrap();
+    log != in_file
+}
+
+/// Keeps forgotten statements reachable, so that a leak checker tells them from leaks of ours.
+static FORGOTTEN: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+
+pub(crate) fn forget<T>(value: T) {
+    let kept = Box::leak(Box::new(value));
+    FORGOTTEN.lock().unwrap().push(std::ptr::from_ref(kept).addr());
 }
 
 /// A whole write: lent, begun, committed, returned clean.
@@ -106,4 +147,41 @@ pub(crate) fn seen(failure: Failure) -> Error {
 pub(crate) fn told(failure: Failure) -> (Kind, String) {
     let error = seen(failure);
     (error.kind(), error.to_string())
+}
+
+/// The number that a statement answers.
+pub(crate) fn number(connection: &mut SqliteConnection, statement: &Prepared) -> i64 {
+    let mut answer = None;
+    let each = &mut |row: &dyn Row| {
+        if let ValueRef::Integer(number) = row.value(0)? {
+            answer = Some(number);
+        }
+        Ok(Flow::Stop)
+    };
+    connection.query(statement, &[], each).unwrap();
+    answer.expect("it answers a number")
+}
+
+/// The seed of a random test: `ECM_SEED`, or a new one. It is printed, and shown if the test fails.
+pub(crate) fn seed() -> u64 {
+    let given = env::var("ECM_SEED").ok().map(|text| text.parse().expect("ECM_SEED is a number"));
+    let seed = given.unwrap_or_else(|| RandomState::new().hash_one("seed"));
+    eprintln!("to run this again: ECM_SEED={seed}");
+    seed
+}
+
+/// Numbers that follow from a seed (splitmix64, <https://prng.di.unimi.it/splitmix64.c>).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % bound
+    }
 }

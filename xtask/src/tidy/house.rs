@@ -43,9 +43,13 @@ pub(crate) const HOUSE: House = House {
     ],
     core: "ecm-core",
     unsafe_files: &[
-        ("ecm-sqlite/src/engine.rs", "owns a connection with the raw statements that begin and end its transactions"),
+        (
+            "ecm-sqlite/src/engine.rs",
+            "owns a connection with the raw statements that begin and end its transactions, and its wal-index",
+        ),
         ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
+        ("ecm-sqlite/src/wal_index.rs", "finds the memory in which SQLite shares the state of the log, and reads it"),
     ],
     long_files: &[],
     max_lines: 600,

@@ -1,0 +1,213 @@
+#![expect(
+    unsafe_code,
+    reason = "SQLite shares the state of the log through memory, and offers no function to look at it"
+)]
+
+use rusqlite::{Connection, ffi};
+use std::{
+    ffi::c_int,
+    ptr::{self, NonNull},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+
+/// What one look at the wal-index saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Look {
+    pub(crate) header: Header,
+    /// How many frames of the log are in the database file by now: `nBackfill` of SQLite.
+    pub(crate) backfilled: u32,
+}
+
+/// The header of the wal-index: which commit is the last one, by whatever process.
+///
+/// Every commit changes it, and so does a recovery; checksums in it make two of them differ where
+/// what they stand for does. One that was read while it was being written equals no other.
+/// The fields are those of `WalIndexHdr`: <https://sqlite.org/walformat.html#the_wal_index_file_format>.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header([u64; 6]);
+
+impl Look {
+    /// Whether the whole log is in the database file, so that a new reader does not hold the log.
+    pub(crate) fn is_all_backfilled(&self) -> bool {
+        self.backfilled >= self.header.last_frame()
+    }
+}
+
+impl Header {
+    /// Whether SQLite has filled it in.
+    pub(crate) fn is_initialised(&self) -> bool {
+        self.0[1].to_ne_bytes()[4] != 0
+    }
+
+    /// The number of commits, which recovery sets back: `iChange`.
+    #[cfg(test)]
+    pub(crate) fn commits(&self) -> u32 {
+        halves(self.0[1])[0]
+    }
+
+    /// The last frame that is valid: `mxFrame`. 0 for an empty log.
+    pub(crate) fn last_frame(&self) -> u32 {
+        halves(self.0[2])[0]
+    }
+
+    #[cfg(test)]
+    pub(crate) fn made_up(commits: u32, last_frame: u32) -> Self {
+        let word = |first: u32, second: [u8; 4]| {
+            let [a, b, c, d] = first.to_ne_bytes();
+            let [e, f, g, h] = second;
+            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
+        };
+        Self([0, word(commits, [1, 0, 0, 0]), word(last_frame, [0; 4]), 0, 0, 0])
+    }
+}
+
+/// The two numbers that lie one after the other in a word.
+fn halves(word: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
+    [u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h])]
+}
+
+/// Where the wal-index of one connection is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WalIndex(NonNull<u64>);
+
+/// The size of a region of the wal-index (`WALINDEX_PGSZ`), of which only the first is looked at.
+const REGION: c_int = 32_768;
+
+/// Where `nBackfill` stands in the first region, after two copies of the header.
+const BACKFILLED_AT: usize = 96;
+
+impl WalIndex {
+    /// Finds it, for a connection that has read something and whose journal is a log. `None` where
+    /// there is none that is shared, or where it cannot be looked at in one piece.
+    ///
+    /// It asks the file object of the connection itself. Opening the `-shm` file instead would drop
+    /// every lock of the process on it as soon as that descriptor is closed.
+    ///
+    /// # Safety
+    /// `PRAGMA journal_mode` of the connection has answered `wal` and `PRAGMA locking_mode` `normal`,
+    /// and neither has been changed since: asked for a file without a log, SQLite would make one.
+    pub(crate) unsafe fn of(connection: &Connection) -> Option<Self> {
+        // A part of the header must be one load, also where the mapping is read-only.
+        if cfg!(not(target_pointer_width = "64")) {
+            return None;
+        }
+        let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
+        let mut region = ptr::null_mut();
+        // SAFETY: the handle is open, since `connection` is borrowed, and used by this thread alone.
+        // `FILE_POINTER` stores the pointer to the file object, which lives as long as the handle.
+        // Its methods are null while it is not open, and static otherwise; version 2 has `xShmMap`,
+        // whose out-pointer lives until after the call. The wal-index is open already, as the caller
+        // promises, and `bExtend = 0` does not make it longer.
+        let code = unsafe {
+            let file_at = (&raw mut file).cast();
+            let op = ffi::SQLITE_FCNTL_FILE_POINTER;
+            if ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), op, file_at) != ffi::SQLITE_OK {
+                return None;
+            }
+            let methods = file.as_ref()?.pMethods.as_ref()?;
+            let map = if methods.iVersion >= 2 { methods.xShmMap? } else { return None };
+            map(file, 0, REGION, 0, &raw mut region)
+        };
+        // A mapping that may only be read is one, and SQLite says so.
+        if !matches!(code, ffi::SQLITE_OK | ffi::SQLITE_READONLY) {
+            return None;
+        }
+        NonNull::new(region.cast::<u64>()).filter(|region| region.is_aligned()).map(Self)
+    }
+
+    /// Looks at it, which takes some nanoseconds.
+    ///
+    /// # Safety
+    /// The connection is open, and its journal and its locking mode are still what they were when
+    /// the wal-index was found.
+    pub(crate) unsafe fn look(self) -> Look {
+        // SAFETY: the region is mapped, or allocated, for as long as the connection has its log open,
+        // as the caller promises, and is `REGION` bytes long. It is aligned to eight bytes. Others
+        // write it at any moment, also other processes, so that it is only read by atomic loads;
+        // they are relaxed and not longer than a pointer, which is allowed in read-only memory.
+        unsafe {
+            let word = |index: usize| AtomicU64::from_ptr(self.0.add(index).as_ptr()).load(Ordering::Relaxed);
+            let header = Header([word(0), word(1), word(2), word(3), word(4), word(5)]);
+            // Whatever is read of the database afterwards is at least as new.
+            fence(Ordering::Acquire);
+            let backfilled = self.0.byte_add(BACKFILLED_AT).cast::<u32>();
+            Look { header, backfilled: AtomicU32::from_ptr(backfilled.as_ptr()).load(Ordering::Relaxed) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("a.db")).unwrap();
+        connection
+            .execute_batch("pragma journal_mode = wal; pragma wal_autocheckpoint = 0; create table t(a)")
+            .unwrap();
+        (folder, connection)
+    }
+
+    fn index(connection: &Connection) -> WalIndex {
+        // SAFETY: `log` has set the journal mode, and nothing else sets one.
+        unsafe { WalIndex::of(connection) }.expect("there is one")
+    }
+
+    fn look(index: WalIndex) -> Look {
+        // SAFETY: as above; each test looks only while its connection is open.
+        unsafe { index.look() }
+    }
+
+    #[test]
+    fn a_commit_of_any_connection_changes_the_header_and_a_read_does_not() {
+        let (folder, connection) = log();
+        let index = index(&connection);
+        let before = look(index);
+        assert!(before.header.is_initialised());
+        let rows: i64 = connection.query_row("select count(*) from t", [], |row| row.get(0)).unwrap();
+        assert_eq!((rows, look(index)), (0, before));
+        let other = Connection::open(folder.path().join("a.db")).unwrap();
+        other.execute_batch("insert into t values (1)").unwrap();
+        let after = look(index);
+        assert_ne!(after.header, before.header);
+        assert_eq!(after.header.commits(), before.header.commits() + 1);
+        assert!(after.header.last_frame() > before.header.last_frame());
+    }
+
+    #[test]
+    fn a_checkpoint_moves_what_is_in_the_file_and_not_the_header() {
+        let (_folder, connection) = log();
+        let index = index(&connection);
+        let before = look(index);
+        assert!(!before.is_all_backfilled());
+        connection.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())).unwrap();
+        let after = look(index);
+        assert!(after.is_all_backfilled());
+        assert_eq!(after.header, before.header);
+    }
+
+    #[test]
+    fn every_connection_sees_the_same_and_the_place_does_not_move_when_the_log_grows() {
+        let (folder, connection) = log();
+        let index = index(&connection);
+        let other = Connection::open(folder.path().join("a.db")).unwrap();
+        other.query_row("select count(*) from t", [], |_| Ok(())).unwrap();
+        other
+            .execute_batch(
+                "begin; with recursive n(x) as (select 1 union all select x + 1 from n where x < 40000)
+             insert into t select randomblob(1000) from n; commit",
+            )
+            .unwrap();
+        assert!(look(index).header.last_frame() > 8_000, "more than the first region has room for");
+        assert_eq!(look(self::index(&other)), look(index));
+    }
+
+    #[test]
+    fn a_database_in_memory_has_none() {
+        let connection = Connection::open_in_memory().unwrap();
+        // SAFETY: not met, and harmless: a database in memory has no methods to make one.
+        assert!(unsafe { WalIndex::of(&connection) }.is_none());
+    }
+}
