@@ -57,6 +57,8 @@ mod recording;
 mod row;
 mod sqlite;
 mod statement;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod transact;
 mod tx;
 mod version;

@@ -52,8 +52,13 @@ impl Opening<'_> {
                 };
                 flags.set(OpenFlags::SQLITE_OPEN_CREATE, self.access == Access::Write && self.database.create);
                 flags.set(OpenFlags::SQLITE_OPEN_URI, *uri);
-                let connection = Connection::open_with_flags(name, flags | Self::always())
-                    .map_err(|error| failed(format_args!("the database {file:?} cannot be opened"), error))?;
+                let flags = flags | Self::always();
+                let opened = match self.database.vfs.as_deref() {
+                    Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs),
+                    None => Connection::open_with_flags(name, flags),
+                };
+                let connection =
+                    opened.map_err(|error| failed(format_args!("the database {file:?} cannot be opened"), error))?;
                 self.prepare(connection, if exists { Place::File } else { Place::NewFile })
             }
         }

@@ -22,6 +22,7 @@ pub struct Sqlite {
     pub(crate) location: Location,
     pub(crate) config: Arc<SqliteConfig>,
     pub(crate) create: bool,
+    pub(crate) vfs: Option<Arc<str>>,
     pub(crate) shared: Arc<Shared>,
 }
 
@@ -66,7 +67,7 @@ impl Sqlite {
     }
 
     fn at(location: Location) -> Self {
-        Self { location, config: Arc::default(), create: true, shared: Arc::default() }
+        Self { location, config: Arc::default(), create: true, vfs: None, shared: Arc::default() }
     }
 
     /// The same database, opened with these settings. They are checked when a connection is opened.
@@ -80,6 +81,15 @@ impl Sqlite {
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// The same database, reached by the file system of this name that was registered with SQLite (a
+    /// VFS), instead of the one that SQLite uses by itself. A name that SQLite does not know is an
+    /// error of opening. A database in memory has one of its own and ignores it.
+    #[must_use]
+    pub fn vfs(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.vfs = Some(name.into());
         self
     }
 
@@ -141,7 +151,11 @@ impl Shared {
 impl fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Sqlite");
-        shown.field("at", &self.describe()).field("create", &self.create).field("config", &self.config);
+        shown
+            .field("at", &self.describe())
+            .field("create", &self.create)
+            .field("vfs", &self.vfs)
+            .field("config", &self.config);
         shown.finish_non_exhaustive()
     }
 }

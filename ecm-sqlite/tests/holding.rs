@@ -75,6 +75,23 @@ fn asked(reader: &mut SqliteConnection, sql: &ecm_core::Prepared) -> i64 {
 }
 
 #[test]
+fn a_commit_is_seen_although_the_log_was_begun_anew_and_is_as_long_as_before() {
+    let place = Place::new();
+    let stranger = place.stranger();
+    stranger.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
+    stranger.execute("insert into t values (1, 0)", []).unwrap();
+    let mut reader = held(&place);
+    for round in 1..20 {
+        stranger.execute("update t set v = ?1", [round]).unwrap();
+        stranger.query_row("pragma wal_checkpoint(passive)", [], |_| Ok(())).unwrap();
+        for _ in 0..10 {
+            let seen: i64 = read(&mut reader, |db| db.query_row("select v from t", [], |row| row.get(0)).unwrap());
+            assert_eq!(seen, round);
+        }
+    }
+}
+
+#[test]
 fn a_read_in_a_held_snapshot_sees_one_state_from_its_start_to_its_end() {
     let place = Place::new();
     let mut reader = held(&place);
