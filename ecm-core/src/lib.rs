@@ -67,6 +67,6 @@ pub use rows::{Changes, Columns, Flow, Row, Rows};
 pub use sizing::{FixedSize, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
 pub use time::Time;
-pub use transact::{Commit, Durability, Member, Transact};
+pub use transact::{Commit, Durability, Member, Transact, Written};
 pub use value::{Value, ValueRef};
 pub use wait::block_on;

@@ -24,6 +24,13 @@ pub trait Transact: Connection {
     /// Commits. What it says is decided by the state of the database, not by an error code alone.
     fn commit(&mut self) -> Commit;
 
+    /// What the last transaction has written, asked once after [`Commit::Done`]: what depends on it
+    /// does not count as current any more. Whatever others have committed since the one before is
+    /// part of it. Where it is not known exactly it is everything.
+    fn written(&mut self) -> Written {
+        Written::Everything
+    }
+
     /// Undoes the whole transaction, and is harmless where there is none any more.
     ///
     /// # Errors
@@ -39,6 +46,16 @@ pub enum Durability {
     Configured,
     /// On the disk, whatever the configuration says: survives a loss of power.
     Synced,
+}
+
+/// What a transaction has written.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum Written {
+    /// It cannot be known: any table, or the schema.
+    #[default]
+    Everything,
+    /// Nothing but these tables, in lower case, sorted; directly or by triggers and foreign keys.
+    Tables(Box<[Box<str>]>),
 }
 
 /// What became of one member of a transaction.

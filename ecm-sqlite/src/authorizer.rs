@@ -74,6 +74,9 @@ pub(crate) fn authorize(guard: &Guard, context: &AuthContext<'_>) -> Authorizati
     if guard.mode() != Mode::Lent {
         return Authorization::Allow;
     }
+    if let Some(mut writes) = guard.writes() {
+        writes.note(context);
+    }
     match refusal(&context.action) {
         Some(reason) => {
             guard.refuse(reason);

@@ -9,6 +9,7 @@ use crate::{
     hold::Hold,
     row::{Bound, SqliteRow},
     sqlite::Shared,
+    wal_index::Header,
 };
 use ecm_core::{
     Access, Analysis, Backend, Changes, CheckIn, Columns, Connection, Failure, Flow, Interrupt, Kind, Limit, Loan,
@@ -30,6 +31,7 @@ pub struct SqliteConnection {
     born: usize,
     loan: Option<Loan>,
     hold: Hold,
+    pub(crate) course: Course,
     /// Whether something happened after which it must not be lent again.
     pub(crate) spoilt: bool,
     /// Whether `PRAGMA synchronous` stands higher than configured, for one transaction.
@@ -37,6 +39,17 @@ pub struct SqliteConnection {
     functions: OnceCell<Functions>,
     interrupt: Arc<Interrupter>,
     place: String,
+}
+
+/// How the log has gone on beside the transactions of one writer.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// The state after the last commit of this connection.
+    pub(crate) known: Option<Header>,
+    /// The state in which the open transaction has begun.
+    pub(crate) begun: Option<Header>,
+    /// Whether nobody else has committed since `known`, up to the last commit.
+    pub(crate) alone: bool,
 }
 
 /// Stops what runs on a connection, from another thread.
@@ -60,6 +73,7 @@ impl SqliteConnection {
             born,
             loan: None,
             hold: Hold::default(),
+            course: Course::default(),
             spoilt: false,
             synced: false,
             functions: OnceCell::new(),
@@ -234,7 +248,7 @@ impl SqliteConnection {
     fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<CachedStatement<'_>, Failure> {
         let db = self.db_ref();
         db.still_in_transaction()?;
-        let mut prepared = db.connection.prepare_cached(&statement.sql).map_err(|error| db.explain(error))?;
+        let mut prepared = db.take_cached(&statement.sql)?;
         let expected = prepared.parameter_count();
         if expected != parameters.len() {
             let given = parameters.len();

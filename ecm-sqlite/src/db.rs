@@ -1,5 +1,5 @@
 use crate::{Statement, engine::Engine, guard::Guard};
-use rusqlite::{Connection, MAIN_DB, Params, Result, Row, blob::Blob};
+use rusqlite::{CachedStatement, Connection, MAIN_DB, Params, Result, Row, blob::Blob};
 use std::{cell::Cell, fmt, sync::Arc};
 
 /// What a closure that reads is given: a connection of which nothing outlives the loan.
@@ -24,7 +24,7 @@ impl Db {
     /// SQL that is wrong or not allowed here, and more than one statement.
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
         self.still_in_transaction()?;
-        match self.connection.prepare(sql) {
+        match self.logged(None, || self.connection.prepare(sql)) {
             Ok(statement) => Ok(Statement::own(self, statement)),
             Err(error) => Err(self.explain(error)),
         }
@@ -39,10 +39,27 @@ impl Db {
     /// As [`prepare`](Db::prepare).
     pub fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>> {
         self.still_in_transaction()?;
-        match self.connection.prepare_cached(sql) {
-            Ok(statement) => Ok(Statement::cached(self, statement)),
-            Err(error) => Err(self.explain(error)),
+        self.take_cached(sql).map(|statement| Statement::cached(self, statement))
+    }
+
+    /// Takes a statement from the driver's cache, or prepares it for that.
+    pub(crate) fn take_cached(&self, sql: &str) -> Result<CachedStatement<'_>> {
+        // The driver's key is the text without white space around it.
+        let prepared = self.logged(Some(sql.trim()), || self.connection.prepare_cached(sql));
+        prepared.map_err(|error| self.explain(error))
+    }
+
+    /// Prepares something, and keeps what it writes as part of the transaction.
+    pub(crate) fn logged<T>(&self, cached: Option<&str>, prepare: impl FnOnce() -> T) -> T {
+        // Not locked meanwhile: the authorizer is asked.
+        if let Some(mut writes) = self.guard.writes() {
+            writes.open();
         }
+        let prepared = prepare();
+        if let Some(mut writes) = self.guard.writes() {
+            writes.close(cached);
+        }
+        prepared
     }
 
     /// The first row of a statement, as `map` makes it. The statement is kept in the cache.

@@ -1,10 +1,10 @@
-use crate::{fault, recording::Recording, sqlite::Shared};
-use ecm_core::{Clock, Limit, Time};
+use crate::{fault, recording::Recording, sqlite::Shared, write_log::WriteLog};
+use ecm_core::{Access, Clock, Limit, Time};
 use rusqlite::{Connection, ffi};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::Duration,
@@ -43,6 +43,10 @@ pub(crate) struct Guard {
     waiting_since: AtomicU64,
     recording: Mutex<Option<Recording>>,
     refusal: Mutex<Option<String>>,
+    /// What the transaction writes; `None` on a connection that only reads.
+    writes: Option<Mutex<WriteLog>>,
+    /// Where in the log the last commit ended; 0 if it wrote nothing.
+    committed_at: AtomicU32,
 }
 
 /// Who runs statements on the connection.
@@ -67,7 +71,7 @@ pub(crate) struct Entered<'g> {
 }
 
 impl Guard {
-    pub(crate) fn new(clock: Arc<dyn Clock>, shared: Arc<Shared>, busy_timeout: Duration) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, shared: Arc<Shared>, access: Access, busy_timeout: Duration) -> Self {
         Self {
             clock,
             shared,
@@ -81,6 +85,8 @@ impl Guard {
             waiting_since: AtomicU64::new(0),
             recording: Mutex::default(),
             refusal: Mutex::default(),
+            writes: (access == Access::Write).then(Mutex::default),
+            committed_at: AtomicU32::new(0),
         }
     }
 
@@ -202,6 +208,21 @@ impl Guard {
     fn past_deadline(&self) -> bool {
         let deadline = self.deadline.load(Relaxed);
         deadline != UNLIMITED && self.clock.now() >= Time::from_nanos(deadline)
+    }
+
+    /// What the transaction writes, on a connection that writes.
+    pub(crate) fn writes(&self) -> Option<MutexGuard<'_, WriteLog>> {
+        self.writes.as_ref().map(lock)
+    }
+
+    /// The log was written up to this frame by a commit: what the hook of the log is told.
+    pub(crate) fn committed_at(&self, frame: u32) {
+        self.committed_at.store(frame, Relaxed);
+    }
+
+    /// Where the commits since the last call have ended in the log; 0 if none wrote anything.
+    pub(crate) fn take_committed_at(&self) -> u32 {
+        self.committed_at.swap(0, Relaxed)
     }
 
     /// Starts to record what the authorizer sees.

@@ -63,6 +63,7 @@ mod transact;
 mod tx;
 mod version;
 mod wal_index;
+mod write_log;
 
 pub use config::{JournalMode, SqliteConfig, Synchronous, TempStore};
 pub use connection::SqliteConnection;

@@ -8,7 +8,7 @@ use crate::{
     version::check_version,
 };
 use ecm_core::{Access, Clock, Failure, FaultKind, Kind};
-use rusqlite::{Connection, MAIN_DB, OpenFlags, types::Value};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, hooks::Wal, types::Value};
 use std::{fs, io, path::Path, sync::Arc};
 
 /// Opens a connection as the database is configured, or not at all.
@@ -16,7 +16,7 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     check_version(rusqlite::version_number())?;
     let config = &*database.config;
     config.check().map_err(|invalid| refused(Kind::Invalid, invalid))?;
-    let guard = Arc::new(Guard::new(Arc::clone(clock), Arc::clone(&database.shared), config.busy_timeout));
+    let guard = Arc::new(Guard::new(Arc::clone(clock), Arc::clone(&database.shared), access, config.busy_timeout));
     let opening = Opening { database, config, access, guard: &guard };
     let connection = opening.open()?;
     SqliteConnection::new(connection, access, guard, database)
@@ -201,6 +201,20 @@ impl Opening<'_> {
             let guard = Arc::clone(self.guard);
             let installed = connection.commit_hook(Some(move || guard.vetoes_commit()));
             self.call("installing the commit hook", installed)?;
+            // In place of the hook of SQLite's own that `wal_autocheckpoint` has installed.
+            let (guard, checkpoint) = (Arc::clone(self.guard), self.config.wal_autocheckpoint);
+            let installed = connection.wal_hook(Some(move |log: &mut Wal, frames: i32| {
+                let frames = frames.unsigned_abs();
+                if log.name() == MAIN_DB {
+                    guard.committed_at(frames);
+                }
+                if checkpoint > 0 && frames >= checkpoint {
+                    // The commit is done, whatever becomes of this.
+                    let _a_later_one_does_more = log.checkpoint();
+                }
+                Ok(())
+            }));
+            self.call("installing the hook of the log", installed)?;
         }
         Ok(())
     }

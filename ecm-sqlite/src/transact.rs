@@ -5,7 +5,7 @@ use crate::{
     guard::Mode,
     handle,
 };
-use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Transact};
+use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Transact, Written};
 use rusqlite::ffi;
 
 impl Transact for SqliteConnection {
@@ -29,7 +29,15 @@ impl Transact for SqliteConnection {
         }
         let db = self.db_ref();
         db.guard.set_in_transaction(true);
+        db.guard.take_committed_at();
+        if db.guard.writes().is_some_and(|mut writes| writes.begin()) {
+            db.connection.flush_prepared_statement_cache();
+        }
+        // Nobody else can commit from here on.
+        let begun = db.connection.look().map(|look| look.header);
         handle::forget_last_insert_rowid(&db.connection);
+        self.course.begun = begun;
+        self.course.alone = false;
         Ok(())
     }
 
@@ -80,7 +88,10 @@ impl Transact for SqliteConnection {
         let still_open = !self.is_autocommit();
         self.end_transaction();
         match committed {
-            Ok(()) => Commit::Done(Position { epoch: 0, commit: self.shared.count_commit() }),
+            Ok(()) => {
+                self.follow_course();
+                Commit::Done(Position { epoch: 0, commit: self.shared.count_commit() })
+            }
             Err(error) => {
                 let nothing_written = match code_of(&error) & 0xff {
                     ffi::SQLITE_IOERR => false,
@@ -94,6 +105,17 @@ impl Transact for SqliteConnection {
                 self.spoilt = true;
                 Commit::Unknown(error.into())
             }
+        }
+    }
+
+    /// As the trait says. The tables are known exactly where the database has a log: its state tells
+    /// whether somebody else has committed, and SQLite tells what the statements write that ran.
+    fn written(&mut self) -> Written {
+        let exactly = std::mem::take(&mut self.course.alone) && !self.db_ref().is_marked();
+        let db = self.db_ref();
+        match db.guard.writes() {
+            Some(mut writes) if exactly => writes.written(),
+            _ => Written::Everything,
         }
     }
 
@@ -124,6 +146,19 @@ impl SqliteConnection {
         }
         self.end_transaction();
         false
+    }
+
+    /// Sees whether the commit that was just made is the only one since the last of this connection.
+    fn follow_course(&mut self) {
+        let db = self.db_ref();
+        let last_frame = db.guard.take_committed_at();
+        let now = db.connection.look().map(|look| look.header);
+        let alone = match (self.course.known, self.course.begun, now) {
+            (Some(known), Some(begun), Some(now)) => known == begun && now.follows(&begun, last_frame),
+            _ => false,
+        };
+        self.course.alone = alone;
+        self.course.known = now;
     }
 
     /// Leaves the transaction, if one is left, and everything that belonged to it.

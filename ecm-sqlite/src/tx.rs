@@ -28,7 +28,7 @@ impl Tx {
     /// Whatever SQLite says about the first one that fails; those before it have run.
     pub fn execute_batch(&self, sql: &str) -> Result<()> {
         self.inside()?;
-        self.db.connection.execute_batch(sql).map_err(|error| self.db.explain(error))
+        self.db.logged(None, || self.db.connection.execute_batch(sql)).map_err(|error| self.db.explain(error))
     }
 
     /// The rowid of the last row that this closure has inserted; 0 if it has inserted none.
@@ -50,6 +50,10 @@ impl Tx {
     /// As [`Db::blob_open`], and a column that is part of an index or a key.
     pub fn blob_open(&self, table: &str, column: &str, rowid: i64) -> Result<Blob<'_>> {
         self.inside()?;
+        // SQLite tells nobody what is written through it.
+        if let Some(mut writes) = self.db.guard.writes() {
+            writes.add(table);
+        }
         self.db.open_blob(table, column, rowid, false)
     }
 

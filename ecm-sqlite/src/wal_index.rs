@@ -40,7 +40,6 @@ impl Header {
     }
 
     /// The number of commits, which recovery sets back: `iChange`.
-    #[cfg(test)]
     pub(crate) fn commits(&self) -> u32 {
         halves(self.0[1])[0]
     }
@@ -48,6 +47,24 @@ impl Header {
     /// The last frame that is valid: `mxFrame`. 0 for an empty log.
     pub(crate) fn last_frame(&self) -> u32 {
         halves(self.0[2])[0]
+    }
+
+    /// Whether this is the state after exactly one commit that began in the state `before`, and whose
+    /// last frame was `last_frame`, or 0 if it wrote nothing: nobody else has committed since.
+    ///
+    /// The count of commits alone would not do: a recovery sets it back. After the log was begun anew
+    /// its salts differ, and it is shorter; where it is not, the answer is no, to be sure.
+    pub(crate) fn follows(&self, before: &Self, last_frame: u32) -> bool {
+        if last_frame == 0 {
+            return self == before;
+        }
+        self.commits() == before.commits().wrapping_add(1)
+            && self.last_frame() == last_frame
+            && (self.salts() == before.salts() || last_frame < before.last_frame())
+    }
+
+    fn salts(&self) -> u64 {
+        self.0[4]
     }
 
     #[cfg(test)]
@@ -174,6 +191,25 @@ mod tests {
         assert_ne!(after.header, before.header);
         assert_eq!(after.header.commits(), before.header.commits() + 1);
         assert!(after.header.last_frame() > before.header.last_frame());
+    }
+
+    #[test]
+    fn only_one_commit_of_the_same_log_or_of_a_shorter_one_follows() {
+        let header = |commits, last_frame, salts| {
+            let mut header = Header::made_up(commits, last_frame);
+            header.0[4] = salts;
+            header
+        };
+        let before = header(7, 20, 1);
+        assert!(header(8, 23, 1).follows(&before, 23));
+        assert!(header(8, 3, 2).follows(&before, 3), "the log was begun anew");
+        assert!(!header(9, 25, 1).follows(&before, 23), "somebody has committed after it");
+        assert!(!header(8, 25, 1).follows(&before, 23), "a recovery has set the count back");
+        assert!(!header(8, 23, 2).follows(&before, 23), "another log, as long as this one");
+        assert!(!header(7, 20, 1).follows(&before, 20));
+        assert!(header(7, 20, 1).follows(&before, 0), "it wrote nothing");
+        assert!(!header(8, 23, 1).follows(&before, 0), "it wrote nothing, and somebody else has committed");
+        assert!(header(0, 23, 1).follows(&header(u32::MAX, 20, 1), 23));
     }
 
     #[test]

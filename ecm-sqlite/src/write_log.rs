@@ -1,0 +1,133 @@
+use ecm_core::Written;
+use rusqlite::hooks::{AuthAction, AuthContext};
+use std::collections::{BTreeSet, HashMap};
+
+/// How many texts are remembered: far more than the driver keeps statements of, by default.
+const REMEMBERED: usize = 4096;
+
+/// Which tables the statements of a transaction write, as SQLite says when it prepares them.
+///
+/// SQLite names the tables of triggers and of actions of foreign keys too. It is silent about a
+/// statement from the cache, which was prepared earlier, so that what it said then is remembered by
+/// the text.
+#[derive(Debug, Default)]
+pub(crate) struct WriteLog {
+    /// What the statements of the transaction write.
+    transaction: Tables,
+    /// What is being prepared.
+    window: Option<Window>,
+    remembered: HashMap<Box<str>, Tables>,
+    /// Whether some statement was prepared anew while it ran, so that what is remembered of it, which
+    /// cannot be told from the others, holds no more.
+    outdated: bool,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    /// Whether SQLite has said anything: not about a statement from the cache.
+    asked: bool,
+    tables: Tables,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    names: BTreeSet<Box<str>>,
+    /// Whether more may be written than the names tell.
+    everything: bool,
+}
+
+impl WriteLog {
+    /// A transaction begins. Answers whether the driver's cache of statements must be emptied, since
+    /// it is not known any more what those in it write.
+    #[must_use]
+    pub(crate) fn begin(&mut self) -> bool {
+        self.transaction = Tables::default();
+        self.window = None;
+        let outdated = std::mem::take(&mut self.outdated);
+        if outdated {
+            self.remembered.clear();
+        }
+        outdated
+    }
+
+    /// Something is about to be prepared.
+    pub(crate) fn open(&mut self) {
+        self.window = Some(Window::default());
+    }
+
+    /// What was about to be prepared is, under this text if it came from the driver's cache, or goes
+    /// there.
+    pub(crate) fn close(&mut self, cached: Option<&str>) {
+        let Some(window) = self.window.take() else { return };
+        match cached {
+            None => self.transaction.add(&window.tables),
+            Some(text) if window.asked => {
+                self.transaction.add(&window.tables);
+                if self.remembered.len() >= REMEMBERED {
+                    self.remembered.clear();
+                    self.outdated = true;
+                }
+                self.remembered.insert(text.into(), window.tables);
+            }
+            Some(text) => match self.remembered.get(text) {
+                Some(tables) => self.transaction.add(tables),
+                None => self.transaction.everything = true,
+            },
+        }
+    }
+
+    /// What the authorizer is asked.
+    pub(crate) fn note(&mut self, context: &AuthContext<'_>) {
+        match &mut self.window {
+            Some(window) => {
+                window.asked = true;
+                window.tables.note(context);
+            }
+            None => {
+                self.outdated = true;
+                self.transaction.note(context);
+            }
+        }
+    }
+
+    /// A table is written past any statement.
+    pub(crate) fn add(&mut self, table: &str) {
+        self.transaction.names.insert(table.to_ascii_lowercase().into());
+    }
+
+    /// What the transaction has written, after it was committed.
+    pub(crate) fn written(&mut self) -> Written {
+        let Tables { names, everything } = std::mem::take(&mut self.transaction);
+        if everything { Written::Everything } else { Written::Tables(names.into_iter().collect()) }
+    }
+}
+
+impl Tables {
+    fn note(&mut self, context: &AuthContext<'_>) {
+        use AuthAction as Action;
+        match context.action {
+            Action::Insert { table_name } | Action::Update { table_name, .. } | Action::Delete { table_name } => {
+                let in_main = context.database_name.is_none_or(|name| name.eq_ignore_ascii_case("main"));
+                let schema = ["sqlite_master", "sqlite_schema"].iter().any(|own| own.eq_ignore_ascii_case(table_name));
+                if in_main && !schema {
+                    self.names.insert(table_name.to_ascii_lowercase().into());
+                } else {
+                    self.everything = true;
+                }
+            }
+            Action::Select | Action::Read { .. } | Action::Function { .. } | Action::Recursive => {}
+            Action::Pragma { .. } | Action::Transaction { .. } | Action::Savepoint { .. } => {}
+            // A change of the schema, or something that this version does not know.
+            _ => self.everything = true,
+        }
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.everything |= other.everything;
+        for name in &other.names {
+            if !self.names.contains(name) {
+                self.names.insert(name.clone());
+            }
+        }
+    }
+}
