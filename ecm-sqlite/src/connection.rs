@@ -199,7 +199,20 @@ impl SqliteConnection {
     }
 
     /// Ends a loan after which no snapshot is held.
-    fn end_loan(&mut self, loan: Option<Loan>) -> CheckIn {
+    fn end_loan(&mut self, loan: Option<Loan>, begun: bool) -> CheckIn {
+        let db = self.db_ref();
+        // By far the most frequent end, with nothing asked that the rest asks again.
+        if let Some(Loan::Read | Loan::Statement) = loan
+            && !(self.spoilt || self.synced || db.is_marked())
+            && db.connection.is_plain()
+        {
+            if begun {
+                self.end_read();
+            }
+            if self.is_at_rest() {
+                return CheckIn::Clean;
+            }
+        }
         // First of all: after an exchange everything below would be asked of another connection.
         if handle::address(&self.db_ref().connection) != self.born {
             self.spoilt = true;
@@ -300,15 +313,17 @@ impl Connection for SqliteConnection {
     fn check_in(&mut self) -> CheckIn {
         let loan = self.loan.take();
         let db = self.db_ref();
-        db.guard.end_loan();
         if self.hold.is_pinned() {
             // A transaction that an error or the borrower has ended is not held, whatever we remember.
             if !self.spoilt && !db.is_marked() && db.connection.can_be_held() {
+                db.guard.end_loan();
                 return CheckIn::Clean;
             }
             self.hold.unpin();
         }
-        self.end_loan(loan)
+        let begun = self.db_ref().guard.is_in_transaction();
+        self.db_ref().guard.end_loan();
+        self.end_loan(loan, begun)
     }
 
     fn limit(&mut self, limit: Limit) {

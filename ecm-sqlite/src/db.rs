@@ -23,7 +23,6 @@ impl Db {
     /// # Errors
     /// SQL that is wrong or not allowed here, and more than one statement.
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
-        self.still_in_transaction()?;
         match self.logged(None, || self.connection.prepare(sql)) {
             Ok(statement) => Ok(Statement::own(self, statement)),
             Err(error) => Err(self.explain(error)),
@@ -38,14 +37,17 @@ impl Db {
     /// # Errors
     /// As [`prepare`](Db::prepare).
     pub fn prepare_cached(&self, sql: &str) -> Result<Statement<'_>> {
-        self.still_in_transaction()?;
         self.take_cached(sql).map(|statement| Statement::cached(self, statement))
     }
 
     /// Takes a statement from the driver's cache, or prepares it for that.
     pub(crate) fn take_cached(&self, sql: &str) -> Result<CachedStatement<'_>> {
-        // The driver's key is the text without white space around it.
-        let prepared = self.logged(Some(sql.trim()), || self.connection.prepare_cached(sql));
+        let prepared = if self.guard.logs_writes() {
+            // The driver's key is the text without white space around it.
+            self.logged(Some(sql.trim()), || self.connection.prepare_cached(sql))
+        } else {
+            self.connection.prepare_cached(sql)
+        };
         prepared.map_err(|error| self.explain(error))
     }
 

@@ -115,14 +115,22 @@ impl Engine {
     /// Whether a transaction that only reads is open, on nothing but the database itself, and is not
     /// being stopped: what may be kept for the next loan.
     pub(crate) fn can_be_held(&self) -> bool {
-        // SAFETY: the handle is open, as above; null as above, and databases 0 and 1 are the main one
-        // and that of temporary tables.
-        unsafe {
+        // SAFETY: the handle is open, as above; null as above.
+        let reads = unsafe {
             let handle = self.connection.handle();
             ffi::sqlite3_get_autocommit(handle) == 0
                 && ffi::sqlite3_txn_state(handle, ptr::null()) != ffi::SQLITE_TXN_WRITE
-                && ffi::sqlite3_db_name(handle, 2).is_null()
-                && ffi::sqlite3_is_interrupted(handle) == 0
+        };
+        reads && self.is_plain()
+    }
+
+    /// Whether nothing is attached, and nothing is being stopped.
+    pub(crate) fn is_plain(&self) -> bool {
+        // SAFETY: the handle is open, as above. Databases 0 and 1 are the main one and that of
+        // temporary tables.
+        unsafe {
+            let handle = self.connection.handle();
+            ffi::sqlite3_db_name(handle, 2).is_null() && ffi::sqlite3_is_interrupted(handle) == 0
         }
     }
 

@@ -123,10 +123,14 @@ impl Guard {
         self.in_transaction.store(inside, Relaxed);
     }
 
+    pub(crate) fn is_in_transaction(&self) -> bool {
+        self.in_transaction.load(Relaxed)
+    }
+
     /// Refuses to run anything once the transaction of the loan is gone: the next statement would
     /// see another state of the database, or commit on its own.
     pub(crate) fn still_in_transaction(&self, connection: &Connection) -> rusqlite::Result<()> {
-        if self.in_transaction.load(Relaxed) && connection.is_autocommit() {
+        if self.is_in_transaction() && connection.is_autocommit() {
             return Err(fault::worded(
                 ffi::SQLITE_ABORT_ROLLBACK,
                 "the transaction is gone, since an earlier error made SQLite roll it back: nothing more runs in it",
@@ -213,6 +217,11 @@ impl Guard {
     /// What the transaction writes, on a connection that writes.
     pub(crate) fn writes(&self) -> Option<MutexGuard<'_, WriteLog>> {
         self.writes.as_ref().map(lock)
+    }
+
+    /// Whether it is kept what is written: on a connection that writes.
+    pub(crate) fn logs_writes(&self) -> bool {
+        self.writes.is_some()
     }
 
     /// The log was written up to this frame by a commit: what the hook of the log is told.

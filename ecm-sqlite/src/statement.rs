@@ -11,6 +11,8 @@ use std::fmt;
 pub struct Statement<'c> {
     db: &'c Db,
     inner: Inner<'c>,
+    /// Whether rows were handed out, which may have been forgotten while they were running.
+    lends_rows: bool,
 }
 
 enum Inner<'c> {
@@ -20,11 +22,11 @@ enum Inner<'c> {
 
 impl<'c> Statement<'c> {
     pub(crate) fn own(db: &'c Db, statement: rusqlite::Statement<'c>) -> Self {
-        Self { db, inner: Inner::Own(statement) }
+        Self { db, inner: Inner::Own(statement), lends_rows: false }
     }
 
     pub(crate) fn cached(db: &'c Db, statement: CachedStatement<'c>) -> Self {
-        Self { db, inner: Inner::Cached(statement) }
+        Self { db, inner: Inner::Cached(statement), lends_rows: false }
     }
 
     /// Starts it, and answers its rows, one after the other.
@@ -32,7 +34,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// Parameters that do not fit.
     pub fn query<P: Params>(&mut self, params: P) -> Result<Rows<'_>> {
-        self.ready()?.query(params)
+        self.running()?.query(params)
     }
 
     /// Starts it, and answers its rows as `map` makes them.
@@ -44,7 +46,7 @@ impl<'c> Statement<'c> {
         params: P,
         map: F,
     ) -> Result<MappedRows<'_, F>> {
-        self.ready()?.query_map(params, map)
+        self.running()?.query_map(params, map)
     }
 
     /// Starts it, and answers its rows as `map` makes them, with errors of the caller's own.
@@ -56,7 +58,7 @@ impl<'c> Statement<'c> {
         params: P,
         map: F,
     ) -> Result<AndThenRows<'_, F>> {
-        self.ready()?.query_and_then(params, map)
+        self.running()?.query_and_then(params, map)
     }
 
     /// The first row, as `map` makes it; further ones are not looked at.
@@ -142,6 +144,12 @@ impl<'c> Statement<'c> {
         }
     }
 
+    /// As [`ready`](Self::ready), for what hands out rows.
+    fn running(&mut self) -> Result<&mut rusqlite::Statement<'c>> {
+        self.lends_rows = true;
+        self.ready()
+    }
+
     fn ready(&mut self) -> Result<&mut rusqlite::Statement<'c>> {
         self.db.still_in_transaction()?;
         Ok(self.inner_mut())
@@ -152,7 +160,9 @@ impl Drop for Statement<'_> {
     /// Resets it: rows that were forgotten would otherwise still be running in the cache, where the
     /// next user of the same text could bind nothing to it.
     fn drop(&mut self) {
-        if let Inner::Cached(statement) = &mut self.inner {
+        if self.lends_rows
+            && let Inner::Cached(statement) = &mut self.inner
+        {
             drop(statement.raw_query());
         }
     }
