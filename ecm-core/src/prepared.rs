@@ -16,6 +16,10 @@ pub struct Analysis {
     pub parameters: usize,
     /// The tables that it reads, in lower case, sorted.
     pub reads: Box<[Box<str>]>,
+    /// The columns of these tables that it names, each with its table before it, in lower case,
+    /// sorted. An empty column stands for a table of which only the rows count. What a generated
+    /// column or a virtual table is made of is not among them.
+    pub read_columns: Box<[(Box<str>, Box<str>)]>,
     /// The tables that it writes, directly or by triggers and foreign keys, in lower case, sorted.
     pub writes: Box<[Box<str>]>,
     /// Whether the same rows and parameters always give the same answer.

@@ -35,19 +35,19 @@ const CHANGING: [&str; 18] = [
 pub(crate) struct Functions(HashSet<Box<str>>);
 
 impl Functions {
-    /// Asks SQLite, which marks them, and leaves away what is not constant for all that. It never
-    /// marks an aggregate or a window function; its own ones depend on the rows alone.
+    /// Asks SQLite, which marks them, and leaves away what is not constant for all that. It does not
+    /// mark what it has itself for many rows (`count`, `sum`, `row_number`), of which none is changing.
     pub(crate) fn of(connection: &Connection, guard: &Guard) -> rusqlite::Result<Self> {
         const DETERMINISTIC: i64 = 0x800;
         let _entered = guard.enter(Mode::End);
-        let list = "select lower(name), flags, builtin and type <> 's' from pragma_function_list";
-        let mut statement = connection.prepare(list)?;
+        let mut statement = connection
+            .prepare("select lower(name), flags, builtin and type in ('a', 'w') from pragma_function_list")?;
         let mut rows = statement.query([])?;
         let (mut constant, mut changing) = (HashSet::new(), HashSet::<String>::new());
         while let Some(row) = rows.next()? {
             let name: String = row.get(0)?;
-            let depends_on_rows = row.get::<_, i64>(1)? & DETERMINISTIC != 0 || row.get(2)?;
-            if depends_on_rows && !CHANGING.contains(&&*name) {
+            let marked = row.get::<_, i64>(1)? & DETERMINISTIC != 0 || row.get(2)?;
+            if marked && !CHANGING.contains(&&*name) {
                 constant.insert(name.into_boxed_str());
             } else {
                 // One variant of the name that changes spoils the others: the authorizer tells no arity.
@@ -70,13 +70,6 @@ pub(crate) fn analyse(
     functions: &Functions,
     sql: &str,
 ) -> Result<Analysis, Failure> {
-    if sql.contains('\0') {
-        return Err(refused(
-            Kind::Misuse,
-            "the SQL holds a NUL character, at which SQLite would end it silently: bind texts instead of writing them \
-             into the SQL",
-        ));
-    }
     refresh_schema(connection, guard)?;
     let _entered = guard.enter(Mode::Lent);
     guard.start_recording();
@@ -100,7 +93,11 @@ pub(crate) fn analyse(
     drop(statement);
 
     let read = Read::of(connection, guard, &seen)?;
-    let constant = seen.functions.iter().all(|name| functions.have(name));
+    // Reading a column makes SQLite name the functions of its default too, which is not evaluated: what
+    // the text does not name comes from there, or from a view. A generated column has none that change.
+    let text = sql.to_ascii_lowercase();
+    let names_it = |name: &str| read.views || text.contains(name);
+    let constant = seen.functions.iter().all(|name| functions.have(name) || !names_it(name));
     let deterministic = constant && !seen.asks_pragma && !read.beyond_tables;
     let cacheable = read_only
         && deterministic
@@ -116,6 +113,12 @@ pub(crate) fn analyse(
         columns: Arc::new(columns),
         parameters,
         reads: names(&mut read.tables.iter().map(|name| &**name)),
+        read_columns: seen
+            .columns
+            .iter()
+            .filter(|(table, _)| read.tables.contains(table))
+            .map(|(table, column)| (Box::from(&**table), Box::from(&**column)))
+            .collect(),
         writes: names(&mut seen.writes.iter().map(|name| &**name)),
         deterministic,
         cacheable,
@@ -137,13 +140,15 @@ struct Read {
     beyond_tables: bool,
     /// SQLite's own tables.
     system: bool,
+    /// Views, whose text is not that of the statement.
+    views: bool,
 }
 
 impl Read {
     /// Looks each name up in the schema, since views and common table expressions are reported too.
     fn of(connection: &Connection, guard: &Guard, seen: &Recording) -> rusqlite::Result<Self> {
         let _entered = guard.enter(Mode::End);
-        let mut read = Self { tables: Vec::new(), beyond_tables: false, system: false };
+        let mut read = Self { tables: Vec::new(), beyond_tables: false, system: false, views: false };
         if seen.reads.is_empty() {
             return Ok(read);
         }
@@ -151,9 +156,12 @@ impl Read {
         let mut kind_of = connection.prepare_cached(look_up)?;
         for name in &seen.reads {
             read.system |= name.starts_with("sqlite_");
+            // What they tell is of the connection, not of the rows.
+            read.beyond_tables |= name.starts_with("pragma_");
             let kind: Option<String> = kind_of.query_row([name], |row| row.get(0)).optional()?;
             match kind.as_deref() {
-                None | Some("view") => {}
+                None => {}
+                Some("view") => read.views = true,
                 Some("table") => read.tables.push(name.clone()),
                 Some(_) => {
                     read.beyond_tables = true;

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 pub(crate) struct Recording {
     /// Names that were read: tables, views, and the names of common table expressions.
     pub(crate) reads: BTreeSet<String>,
+    /// The columns of them, each with what it is of.
+    pub(crate) columns: BTreeSet<(String, String)>,
     /// Tables that are written.
     pub(crate) writes: BTreeSet<String>,
     /// Functions that are called.
@@ -25,12 +27,14 @@ impl Recording {
             AuthAction::Function { function_name } => {
                 self.functions.insert(function_name.to_ascii_lowercase());
             }
-            AuthAction::Read { table_name, .. } => {
+            AuthAction::Read { table_name, column_name } => {
                 // Without a database it may be a real table all the same: `count(*)` reads no column.
                 if context.database_name.is_some_and(|name| !name.eq_ignore_ascii_case("main")) {
                     self.leaves_main = true;
                 }
-                self.reads.insert(table_name.to_ascii_lowercase());
+                let table = table_name.to_ascii_lowercase();
+                self.columns.insert((table.clone(), column_name.to_ascii_lowercase()));
+                self.reads.insert(table);
             }
             AuthAction::Insert { table_name }
             | AuthAction::Update { table_name, .. }

@@ -243,6 +243,7 @@ impl Connection for FakeConnection {
             writes: if read_only { Box::default() } else { Box::new(["numbers".into()]) },
             deterministic: true,
             cacheable: read_only,
+            ..Analysis::default()
         })
     }
 
