@@ -70,6 +70,13 @@ pub(crate) fn analyse(
     functions: &Functions,
     sql: &str,
 ) -> Result<Analysis, Failure> {
+    if sql.contains('\0') {
+        return Err(refused(
+            Kind::Misuse,
+            "the SQL holds a NUL character, at which SQLite would end it silently: bind texts instead of writing them \
+             into the SQL",
+        ));
+    }
     refresh_schema(connection, guard)?;
     let _entered = guard.enter(Mode::Lent);
     guard.start_recording();

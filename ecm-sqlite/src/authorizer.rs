@@ -1,5 +1,6 @@
 use crate::guard::{Guard, Mode};
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization, TransactionOperation};
+use std::sync::atomic::Ordering;
 
 /// Pragmas that only look at the schema or at the stored data; their argument says where.
 const INSPECTING: [&str; 11] = [
@@ -15,6 +16,9 @@ const INSPECTING: [&str; 11] = [
     "table_xinfo",
     "data_version",
 ];
+
+/// Pragmas that, with an argument, may take the wal-index away.
+const MODES: [&str; 2] = ["journal_mode", "locking_mode"];
 
 /// Pragmas whose argument is stored in the file, as part of the transaction.
 const STORED: [&str; 2] = ["application_id", "user_version"];
@@ -72,6 +76,11 @@ pub(crate) fn authorize(guard: &Guard, context: &AuthContext<'_>) -> Authorizati
         recording.note(context);
     }
     if guard.mode() != Mode::Lent {
+        if let AuthAction::Pragma { pragma_name, pragma_value: Some(_) } = context.action
+            && MODES.iter().any(|mode| mode.eq_ignore_ascii_case(pragma_name))
+        {
+            guard.modes_may_change().store(true, Ordering::Relaxed);
+        }
         return Authorization::Allow;
     }
     if let Some(mut writes) = guard.writes() {

@@ -72,6 +72,16 @@ impl Db {
         self.prepare_cached(sql)?.query_row(params, map)
     }
 
+    /// All rows of a statement, each as `map` makes it. The statement is kept in the cache.
+    ///
+    /// # Errors
+    /// Whatever SQLite or `map` says.
+    pub fn query<T, P: Params, F: FnMut(&Row<'_>) -> Result<T>>(&self, sql: &str, params: P, map: F) -> Result<Vec<T>> {
+        let mut statement = self.prepare_cached(sql)?;
+        let rows: Result<Vec<T>> = statement.query_map(params, map)?.collect();
+        rows.map_err(|error| self.explain(error))
+    }
+
     /// The only row of a statement, as `map` makes it. The statement is kept in the cache.
     ///
     /// # Errors

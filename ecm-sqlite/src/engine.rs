@@ -9,7 +9,16 @@ use crate::{
     wal_index::{Look, WalIndex},
 };
 use rusqlite::{Connection, ffi};
-use std::{ffi::CStr, fmt, ops::Deref, ptr};
+use std::{
+    ffi::CStr,
+    fmt,
+    ops::Deref,
+    ptr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 /// A connection of SQLite's, with the statements by which ECM begins and ends transactions, and with
 /// the place where its wal-index is mapped.
@@ -23,20 +32,27 @@ use std::{ffi::CStr, fmt, ops::Deref, ptr};
 pub(crate) struct Engine {
     /// Each belongs to `connection` and is reset. `None` once the connection was exposed.
     controls: Option<[*mut ffi::sqlite3_stmt; Control::ALL.len()]>,
-    /// Valid while `connection` is open and its journal mode is left alone.
+    /// Mapped while `connection` is open and `modes_may_change` is false. `None` once exposed.
     index: Option<WalIndex>,
+    /// Set by the authorizer, before a statement exists that may take the wal-index away.
+    modes_may_change: Arc<AtomicBool>,
     connection: Connection,
 }
 
-// SAFETY: the statements are used only together with the connection that they belong to, which is
-// `Send` itself, and nothing of SQLite's depends on the thread that it is used by.
+// SAFETY: the statements and the wal-index are used only together with the connection that they
+// belong to, which is `Send` itself; nothing of SQLite's depends on the thread that it is used by, and
+// memory is mapped for all threads.
 unsafe impl Send for Engine {}
 
 impl Engine {
-    /// Prepares the control statements.
-    pub(crate) fn new(connection: Connection) -> rusqlite::Result<Self> {
+    /// Prepares the control statements, and finds the wal-index, if there is one that others share:
+    /// not without a log, not in memory, not in a locking mode that keeps it to itself.
+    ///
+    /// `modes_may_change` is set by the authorizer of the connection as soon as it lets a statement be
+    /// prepared that sets the journal mode or the locking mode; no such statement exists before.
+    pub(crate) fn new(connection: Connection, modes_may_change: Arc<AtomicBool>) -> rusqlite::Result<Self> {
         // Made first, so that dropping it finalises those that were prepared before one failed.
-        let mut engine = Self { controls: None, index: None, connection };
+        let mut engine = Self { controls: None, index: None, modes_may_change, connection };
         let controls = engine.controls.insert([ptr::null_mut(); Control::ALL.len()]);
         for control in Control::ALL {
             let text = control.sql();
@@ -54,6 +70,7 @@ impl Engine {
                 return Err(engine.error(code));
             }
         }
+        engine.index = engine.find_index()?;
         Ok(engine)
     }
 
@@ -73,32 +90,25 @@ impl Engine {
         result
     }
 
-    /// Finds the wal-index, if there is one that others share: not without a log, not in memory, not
-    /// in a locking mode that keeps it to itself. Reads the database once.
-    ///
-    /// Whoever calls this sees to it that the journal mode and the locking mode are not set while
-    /// it is known, or that [`forget_index`](Engine::forget_index) is called before.
-    pub(crate) fn find_index(&mut self) -> rusqlite::Result<()> {
+    fn find_index(&self) -> rusqlite::Result<Option<WalIndex>> {
         let told = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0));
-        self.index = None;
         // Reads: only then has SQLite opened the log, which it does not do when it opens the file.
         self.connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
-        if told("journal_mode")? == "wal" && told("locking_mode")? == "normal" {
-            // SAFETY: both have just been asked for, and this thread alone uses the connection.
-            self.index = unsafe { WalIndex::of(&self.connection) };
+        if told("journal_mode")? != "wal" || told("locking_mode")? != "normal" {
+            return Ok(None);
         }
-        Ok(())
-    }
-
-    /// Forgets the wal-index, before something happens that may take it away.
-    pub(crate) fn forget_index(&mut self) {
-        self.index = None;
+        // SAFETY: both have just been asked for, and this thread alone uses the connection.
+        Ok(unsafe { WalIndex::of(&self.connection) })
     }
 
     /// Looks at the wal-index, if there is one.
     pub(crate) fn look(&self) -> Option<Look> {
-        // SAFETY: the connection is open, since nobody could close it before `expose`, and its modes
-        // are as they were, since what may set them forgets the index first.
+        if self.modes_may_change.load(Ordering::Relaxed) {
+            return None;
+        }
+        // SAFETY: the connection is open, since nobody could close it before `expose`, which takes the
+        // index away. Its modes are as they were: a statement that sets one is prepared first, by this
+        // thread, and then the authorizer, which only `expose` allows to replace, has set the flag.
         self.index.map(|index| unsafe { index.look() })
     }
 
@@ -144,7 +154,7 @@ impl Engine {
     /// Nothing that belongs to SQLite's handle is kept beyond this.
     pub(crate) fn expose(&mut self) -> &mut Connection {
         self.forget_controls();
-        self.forget_index();
+        self.index = None;
         &mut self.connection
     }
 
@@ -195,7 +205,7 @@ mod tests {
     fn engine() -> Engine {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("create table t(a unique)").unwrap();
-        Engine::new(connection).unwrap()
+        Engine::new(connection, Arc::default()).unwrap()
     }
 
     fn rows(engine: &Engine) -> i64 {
@@ -271,7 +281,7 @@ mod tests {
         let path = folder.path().join("a.db");
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch("pragma journal_mode = wal; create table t(a)").unwrap();
-        drop(Engine::new(connection).unwrap());
+        drop(Engine::new(connection, Arc::default()).unwrap());
         assert!(!folder.path().join("a.db-wal").exists(), "only the last connection that closes removes the log");
     }
 }

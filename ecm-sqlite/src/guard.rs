@@ -17,8 +17,8 @@ pub(crate) const STEPS_PER_TICK: u32 = 1_000;
 /// does not ask more rarely than a newcomer.
 const WAIT_STEP: Duration = Duration::from_millis(1);
 
-/// After how many steps of waiting the held snapshots of all connections are let go of: whoever has
-/// the lock may wait for readers.
+/// After how many steps of waiting, again and again, the held snapshots of all connections are let go
+/// of: whoever has the lock may wait for readers.
 const PATIENCE: i32 = 3;
 
 const UNLIMITED: u64 = u64::MAX;
@@ -41,6 +41,8 @@ pub(crate) struct Guard {
     ticks_left: AtomicU64,
     stopped: AtomicBool,
     waiting_since: AtomicU64,
+    /// Whether a statement exists that may set the journal mode or the locking mode.
+    modes_may_change: Arc<AtomicBool>,
     recording: Mutex<Option<Recording>>,
     refusal: Mutex<Option<String>>,
     /// What the transaction writes; `None` on a connection that only reads.
@@ -83,6 +85,7 @@ impl Guard {
             ticks_left: AtomicU64::new(UNLIMITED),
             stopped: AtomicBool::new(false),
             waiting_since: AtomicU64::new(0),
+            modes_may_change: Arc::default(),
             recording: Mutex::default(),
             refusal: Mutex::default(),
             writes: (access == Access::Write).then(Mutex::default),
@@ -189,7 +192,7 @@ impl Guard {
         if tries == 0 {
             self.waiting_since.store(now.as_nanos(), Relaxed);
         }
-        if tries == PATIENCE {
+        if tries > 0 && tries % PATIENCE == 0 {
             self.shared.ask_to_let_go();
         }
         if self.mode() != Mode::End && self.past_deadline() {
@@ -232,6 +235,12 @@ impl Guard {
     /// Where the commits since the last call have ended in the log; 0 if none wrote anything.
     pub(crate) fn take_committed_at(&self) -> u32 {
         self.committed_at.swap(0, Relaxed)
+    }
+
+    /// Whether a statement was prepared that may set the journal mode or the locking mode, which takes
+    /// the wal-index away. Once true it stays so: nobody knows when the statement runs.
+    pub(crate) fn modes_may_change(&self) -> &Arc<AtomicBool> {
+        &self.modes_may_change
     }
 
     /// Starts to record what the authorizer sees.
@@ -283,7 +292,7 @@ mod tests {
 
     fn guard() -> (TestClock, Guard) {
         let clock = TestClock::new();
-        let guard = Guard::new(Arc::new(clock.clone()), Duration::from_secs(30));
+        let guard = Guard::new(Arc::new(clock.clone()), Arc::default(), Access::Read, Duration::from_secs(30));
         guard.end_loan();
         (clock, guard)
     }

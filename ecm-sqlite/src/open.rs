@@ -148,9 +148,8 @@ impl Opening<'_> {
         }
         self.install_hooks(&mut connection)?;
         // After the authorizer, whose installation would make them expire.
-        let mut engine = self.call("preparing the control statements", Engine::new(connection))?;
-        self.call("looking for its wal-index", engine.find_index())?;
-        Ok(engine)
+        let engine = Engine::new(connection, Arc::clone(self.guard.modes_may_change()));
+        self.call("preparing the control statements", engine)
     }
 
     /// Sets the journal mode, on a writer only. Other openers of a new file do the same at the same
