@@ -420,3 +420,18 @@ fn the_writers_own_loans_that_read_hold_nothing() {
     done(ecm_core::Transact::commit(&mut writer));
     assert_eq!(writer.check_in(), CheckIn::Clean);
 }
+
+#[test]
+fn a_file_that_is_said_never_to_change_is_read_without_shared_memory() {
+    let place = Place::new();
+    write(&mut place.writer(), |tx| tx.execute("insert into t values (1, 1)", []).unwrap());
+    let files = || fs::read_dir(place.folder.path()).unwrap().count();
+    let before = files();
+    let uri = format!("file:{}?immutable=1", place.path().display());
+    let mut reader = Sqlite::open(uri).connect(Access::Read, &place.clock).unwrap();
+    reader.idle(Time::START);
+    for _ in 0..20 {
+        assert_eq!(read(&mut reader, count), 1);
+    }
+    assert_eq!(files(), before);
+}

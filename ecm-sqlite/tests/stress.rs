@@ -20,7 +20,7 @@ use support::{Place, Random, held, read, seed};
 const ELSEWHERE: &str = "ECM_STRESS_FILE";
 
 /// How many commits each writer makes.
-const COMMITS: u64 = 100;
+const COMMITS: u64 = 60;
 
 struct Counter {
     acknowledged: AtomicI64,
