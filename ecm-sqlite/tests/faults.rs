@@ -288,3 +288,21 @@ fn an_open_file_survives_as_it_was() {
     disk.survivors(survived.path()).unwrap();
     assert_eq!(fs::read(survived.path().join("a.db")).unwrap(), content);
 }
+
+#[test]
+fn a_checkpoint_that_fails_after_a_commit_does_not_undo_it() {
+    let (disk, place) = place_with(SqliteConfig { wal_autocheckpoint: 1, ..SqliteConfig::default() });
+    let mut writer = place.writer();
+    insert(&mut writer, 4).unwrap();
+    assert_eq!(writer.check_in(), CheckIn::Clean);
+    for operation in [Operation::Sync, Operation::Write] {
+        disk.harm(operation, Harm::Error).on(Stored::Database);
+    }
+    insert(&mut writer, 5).unwrap();
+    assert_eq!(writer.check_in(), CheckIn::Clean);
+    assert_eq!(read(&mut place.reader(), count), Ok(5));
+    disk.heal();
+    insert(&mut writer, 6).unwrap();
+    assert_eq!(writer.check_in(), CheckIn::Clean);
+    assert_eq!(place.rows(), [1, 2, 3, 4, 5, 6]);
+}
