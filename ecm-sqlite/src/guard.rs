@@ -108,7 +108,10 @@ impl Guard {
 
     /// Switches the mode until the answer is dropped.
     pub(crate) fn enter(&self, mode: Mode) -> Entered<'_> {
-        Entered { guard: self, before: self.mode.swap(mode as u8, Relaxed) }
+        // Two steps, which is cheaper than one: nobody else sets it.
+        let before = self.mode.load(Relaxed);
+        self.set_mode(mode);
+        Entered { guard: self, before }
     }
 
     /// Sets whether commits of the writer pass.
