@@ -75,16 +75,20 @@ pub(crate) fn authorize(guard: &Guard, context: &AuthContext<'_>) -> Authorizati
     if let Some(recording) = guard.recording().as_mut() {
         recording.note(context);
     }
-    if guard.mode() != Mode::Lent {
+    let mode = guard.mode();
+    // What ECM itself begins and ends writes nothing.
+    if matches!(mode, Mode::Lent | Mode::Open)
+        && let Some(mut writes) = guard.writes()
+    {
+        writes.note(context);
+    }
+    if mode != Mode::Lent {
         if let AuthAction::Pragma { pragma_name, pragma_value: Some(_) } = context.action
             && MODES.iter().any(|mode| mode.eq_ignore_ascii_case(pragma_name))
         {
             guard.modes_may_change().store(true, Ordering::Relaxed);
         }
         return Authorization::Allow;
-    }
-    if let Some(mut writes) = guard.writes() {
-        writes.note(context);
     }
     match refusal(&context.action) {
         Some(reason) => {

@@ -277,3 +277,17 @@ fn a_loan_of_the_writers_for_reading_or_for_upkeep_leaves_nothing_in_the_next_tr
         tables(["plain"])
     );
 }
+
+#[test]
+fn a_transaction_of_the_upkeep_counts_like_any_other() {
+    let (_place, mut writer) = place();
+    for _ in 0..2 {
+        writer.check_out(Loan::Upkeep).unwrap();
+        writer.begin(Durability::Configured).unwrap();
+        writer.tx().execute_batch("delete from log").unwrap();
+        writer.tx().execute("delete from keyed where k = ?1", ["x"]).unwrap();
+        done(writer.commit());
+        assert_eq!(writer.written(), tables(["keyed", "log"]));
+        assert_eq!(writer.check_in(), CheckIn::Clean);
+    }
+}
