@@ -1,3 +1,4 @@
+use crate::Fairness;
 use ecm_core::InvalidConfig;
 use std::time::Duration;
 
@@ -36,6 +37,23 @@ pub struct PoolConfig {
     /// From zero to one hour. The upper limit is arbitrary: a caller who has waited that long for a
     /// connection has met a leak, and should be told.
     pub connection_timeout: Duration,
+    /// How many callers may wait for a connection at the same time; one more is refused at once.
+    ///
+    /// Waiting longer than `connection_timeout` helps nobody, and a queue that cannot be served in
+    /// that time only delays the bad news.
+    ///
+    /// Default: 4,294,967,295 callers, which is no limit.
+    ///
+    /// From 0, with which nobody ever waits.
+    pub max_waiting: u32,
+    /// Whether a caller may be overtaken while it is being woken up.
+    ///
+    /// Matters only while more callers want connections than `max_connections`.
+    ///
+    /// Default: [`Fairness::Strict`].
+    ///
+    /// A bound may be anything; one of more than `connection_timeout` bounds nothing.
+    pub fairness: Fairness,
 }
 
 impl PoolConfig {
@@ -59,7 +77,12 @@ impl PoolConfig {
 
 impl Default for PoolConfig {
     fn default() -> Self {
-        Self { max_connections: 50, connection_timeout: Duration::from_secs(30) }
+        Self {
+            max_connections: 50,
+            connection_timeout: Duration::from_secs(30),
+            max_waiting: u32::MAX,
+            fairness: Fairness::Strict,
+        }
     }
 }
 
@@ -70,7 +93,7 @@ mod tests {
     #[test]
     fn absurd_values_are_refused_by_name() {
         let refused = |max_connections, connection_timeout| {
-            let config = PoolConfig { max_connections, connection_timeout };
+            let config = PoolConfig { max_connections, connection_timeout, ..PoolConfig::default() };
             config.check().err().map(|invalid| (invalid.field, invalid.value))
         };
         let second = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 use crate::{
     PoolConfig, PoolParts,
     after::{After, Closing, Watch},
+    front::Front,
     state::State,
     sync::{Mutex, lock},
 };
@@ -26,9 +27,15 @@ pub(crate) struct Shared<B: Backend> {
 }
 
 impl<B: Backend> Shared<B> {
-    pub(crate) fn new(backend: Arc<B>, config: PoolConfig, cap: u32, parts: PoolParts) -> Arc<Self> {
+    pub(crate) fn new(
+        backend: Arc<B>,
+        front: Arc<Front<B::Connection>>,
+        config: PoolConfig,
+        cap: u32,
+        parts: PoolParts,
+    ) -> Arc<Self> {
         let PoolParts { name, access, sizing, clock, observer } = parts;
-        let state = State::new(config, cap, sizing, Arc::clone(&clock));
+        let state = State::new(front, config, cap, sizing, Arc::clone(&clock));
         Arc::new_cyclic(|shared| Self {
             backend,
             name,

@@ -37,11 +37,13 @@ impl Bench {
     }
 
     /// A caller without a deadline of its own, not polled yet.
+    #[track_caller]
     pub(crate) fn asks(&self) -> Asked<'_, Fake> {
         Asked::new(self.pool.lend(Loan::Read, self.clock.now(), Time::NEVER))
     }
 
     /// A caller who waits.
+    #[track_caller]
     pub(crate) fn waits(&self) -> Asked<'_, Fake> {
         let mut asked = self.asks();
         assert!(asked.poll().is_pending(), "{:?}", self.pool);
@@ -49,10 +51,12 @@ impl Bench {
     }
 
     /// A caller who is served at once.
+    #[track_caller]
     pub(crate) fn lends(&self) -> Lent<'_, Fake> {
         self.asks().served()
     }
 
+    #[track_caller]
     pub(crate) fn lends_now(&self) -> Option<Lent<'_, Fake>> {
         self.pool.lend_now(Loan::Read, self.clock.now())
     }

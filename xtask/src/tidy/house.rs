@@ -43,6 +43,8 @@ pub(crate) const HOUSE: House = House {
     ],
     core: "ecm-core",
     unsafe_files: &[
+        ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
+        ("ecm-pool/tests/allocations.rs", "an allocator that counts"),
         ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
     ],

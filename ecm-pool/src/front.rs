@@ -1,0 +1,153 @@
+use crate::{
+    hints,
+    place::Loaned,
+    slots::Slots,
+    sync::atomic::{AtomicU32, Ordering},
+};
+use ecm_core::Time;
+use std::{
+    panic::Location,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// What a pool lends and takes back without its lock.
+///
+/// The slots hold the connections; the gate says whether anything else has to be looked at first.
+/// A gate that is not open sends everybody to the lock, in both directions:
+///
+/// *take*: read the gate, then take out of a slot. *Give*: read the gate, put into the slot, read the
+/// gate again. *Queue*, under the lock: shut the gate, then look into every slot. All of these are
+/// `SeqCst`, so of one who gives and one who queues at least one sees what the other has done, and
+/// nobody is left waiting beside an idle connection. Overtaking is limited to those who had read
+/// the gate before it was shut.
+pub(crate) struct Front<C> {
+    id: u32,
+    gate: AtomicU32,
+    /// A moment that has passed, for telling roughly since when something is idle.
+    tick: AtomicU64,
+    pub(crate) slots: Slots<C>,
+}
+
+/// Why the gate is not open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Shut {
+    /// Somebody queues.
+    Queued = 1,
+    /// The pool is closed.
+    Closed = 2,
+    /// Somebody wants to know when nothing is lent.
+    Drained = 4,
+    /// Nothing is to be lent for now.
+    Suspended = 8,
+}
+
+/// What became of a connection that was given back.
+pub(crate) enum Given<C> {
+    /// It is idle.
+    Idle,
+    /// It is idle, but the gate was shut meanwhile: the lock has to be taken.
+    Ask,
+    /// It has to be given back under the lock.
+    Refused(Loaned<C>),
+}
+
+impl<C> Front<C> {
+    pub(crate) fn new() -> Self {
+        static NEXT_ID: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
+        Self {
+            id: NEXT_ID.fetch_add(1, Relaxed),
+            gate: AtomicU32::new(0),
+            tick: AtomicU64::new(0),
+            slots: Slots::new(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_open(&self) -> bool {
+        self.gate.load(Ordering::SeqCst) == 0
+    }
+
+    /// Shuts the gate for a reason, or takes the reason back. Called under the lock.
+    pub(crate) fn shut(&self, reason: Shut, shut: bool) {
+        let gate = self.gate.load(Ordering::SeqCst);
+        let bit = reason as u32;
+        let next = if shut { gate | bit } else { gate & !bit };
+        if next != gate {
+            self.gate.store(next, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes an idle connection, whatever the gate says: what this thread used last, else the first.
+    #[inline]
+    pub(crate) fn find(&self) -> Option<Loaned<C>> {
+        hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan())
+    }
+
+    #[inline]
+    pub(crate) fn take_from(&self, index: usize) -> Option<Loaned<C>> {
+        let slot = self.slots.get(index)?;
+        let (key, connection) = slot.cell.take()?;
+        Some(Loaned { slot: index, epoch: slot.epoch(), key, connection })
+    }
+
+    fn scan(&self) -> Option<Loaned<C>> {
+        (0..self.slots.len()).find_map(|index| self.take_from(index))
+    }
+
+    /// A loan begins.
+    #[inline]
+    pub(crate) fn stamp(&self, loaned: &Loaned<C>, now: Time, from: &'static Location<'static>) {
+        self.slots.at(loaned.slot).lent(now, from);
+    }
+
+    #[inline]
+    pub(crate) fn give(&self, loaned: Loaned<C>) -> Given<C> {
+        if !self.is_open() {
+            return Given::Refused(loaned);
+        }
+        let Loaned { slot: index, epoch, key, connection } = loaned;
+        let slot = self.slots.at(index);
+        slot.given(self.tick.load(Relaxed));
+        hints::remember(self.id, index);
+        match slot.cell.put(key, connection) {
+            Ok(()) if self.is_open() => Given::Idle,
+            Ok(()) => Given::Ask,
+            Err((key, connection)) => Given::Refused(Loaned { slot: index, epoch, key, connection }),
+        }
+    }
+
+    /// Makes a connection idle, under the lock, whatever the gate says and whether or not it was
+    /// recalled.
+    pub(crate) fn give_anyway(&self, loaned: Loaned<C>) {
+        hints::remember(self.id, loaned.slot);
+        self.slots.at(loaned.slot).cell.put_anyway(loaned.key, loaned.connection);
+    }
+
+    /// Takes the connection of a slot if it is idle, or has it asked for under the lock when it comes
+    /// back. Called under the lock: nothing becomes vacant meanwhile.
+    pub(crate) fn recall(&self, index: usize) -> Option<Loaned<C>> {
+        let cell = &self.slots.at(index).cell;
+        while !cell.recall() && !cell.is_vacant() {
+            if let Some(loaned) = self.take_from(index) {
+                return Some(loaned);
+            }
+        }
+        None
+    }
+
+    /// A connection is no longer lent, though its slot is still taken.
+    pub(crate) fn rests(&self, loaned: &Loaned<C>) {
+        self.slots.at(loaned.slot).given(self.tick.load(Relaxed));
+    }
+
+    pub(crate) fn idle(&self) -> usize {
+        self.slots.iter().filter(|(_, slot)| slot.cell.is_full()).count()
+    }
+
+    /// The idle connection that has not been used for longest.
+    pub(crate) fn coldest(&self) -> Option<usize> {
+        let idle = self.slots.iter().filter(|(_, slot)| slot.cell.is_full());
+        idle.min_by_key(|(index, slot)| (slot.used_at(), *index)).map(|(index, _)| index)
+    }
+}
