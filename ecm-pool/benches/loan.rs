@@ -21,7 +21,7 @@ const THREADS: u32 = 8;
 
 fn pool(max_connections: u32, fairness: Fairness) -> Arc<Pool<Nothing>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = PoolConfig { max_connections, fairness, ..PoolConfig::default() };
+    let config = PoolConfig { max_connections, fairness, ..PoolConfig::untended() };
     let pool = Pool::new(Arc::new(Nothing), config, PoolParts::new("main", clock));
     let lent: Vec<_> = (0..max_connections)
         .map(|_| block_on(pool.lend(Loan::Read, Time::START, Time::NEVER)).expect("nothing can fail"))

@@ -1,13 +1,14 @@
 use crate::{
     hints,
     place::Loaned,
-    slots::Slots,
+    slots::{Slot, Slots},
     sync::atomic::{AtomicU32, Ordering},
 };
-use ecm_core::Time;
+use ecm_core::{Order, Time};
 use std::{
     panic::Location,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
 };
 
 /// What a pool lends and takes back without its lock.
@@ -25,6 +26,11 @@ pub(crate) struct Front<C> {
     gate: AtomicU32,
     /// A moment that has passed, for telling roughly since when something is idle.
     tick: AtomicU64,
+    /// After how long without use or check a connection is checked when it is lent, in nanoseconds.
+    bypass: AtomicU64,
+    /// What was not found to work since this moment is checked when it is lent.
+    suspect: AtomicU64,
+    order: Order,
     pub(crate) slots: Slots<C>,
 }
 
@@ -53,12 +59,15 @@ pub(crate) enum Given<C> {
 }
 
 impl<C> Front<C> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(order: Order) -> Self {
         static NEXT_ID: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
             gate: AtomicU32::new(0),
             tick: AtomicU64::new(0),
+            bypass: AtomicU64::new(u64::MAX),
+            suspect: AtomicU64::new(0),
+            order,
             slots: Slots::new(),
         }
     }
@@ -78,10 +87,14 @@ impl<C> Front<C> {
         }
     }
 
-    /// Takes an idle connection, whatever the gate says: what this thread used last, else the first.
+    /// Takes an idle connection, whatever the gate says: what this thread used last, else the first;
+    /// in even order the one after what this thread used last.
     #[inline]
     pub(crate) fn find(&self) -> Option<Loaned<C>> {
-        hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan())
+        match self.order {
+            Order::Recent => hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan(0)),
+            Order::Even => self.scan(hints::recent(self.id).next().map_or(0, |index| index + 1)),
+        }
     }
 
     #[inline]
@@ -91,8 +104,37 @@ impl<C> Front<C> {
         Some(Loaned { slot: index, epoch: slot.epoch(), key, connection })
     }
 
-    fn scan(&self) -> Option<Loaned<C>> {
-        (0..self.slots.len()).find_map(|index| self.take_from(index))
+    fn scan(&self, from: usize) -> Option<Loaned<C>> {
+        let slots = self.slots.len();
+        let from = from.min(slots);
+        (from..slots).chain(0..from).find_map(|index| self.take_from(index))
+    }
+
+    /// Whether a connection has to be checked before it is lent.
+    #[inline]
+    pub(crate) fn is_stale(&self, slot: &Slot<C>, now: Time) -> bool {
+        let known_good = slot.known_good_at().as_nanos();
+        now.as_nanos().saturating_sub(known_good) > self.bypass.load(Relaxed) || known_good < self.suspect.load(Relaxed)
+    }
+
+    pub(crate) fn is_suspect(&self, slot: &Slot<C>) -> bool {
+        slot.known_good_at().as_nanos() < self.suspect.load(Relaxed)
+    }
+
+    /// A check has failed: whatever was not found to work since is to be checked.
+    pub(crate) fn suspect(&self, now: Time) {
+        self.suspect.fetch_max(now.as_nanos(), Relaxed);
+    }
+
+    /// After how long a connection is checked when it is lent; `None` for never.
+    pub(crate) fn bypass(&self, span: Option<Duration>) {
+        let nanos = span.map_or(u64::MAX, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
+        self.bypass.store(nanos, Relaxed);
+    }
+
+    /// This moment has come.
+    pub(crate) fn tick(&self, now: Time) {
+        self.tick.store(now.as_nanos(), Relaxed);
     }
 
     /// A loan begins.

@@ -1,5 +1,5 @@
 use crate::{Pool, opening::Opening, place::Loaned};
-use ecm_core::{Backend, CheckIn, Connection, Failure, Loan};
+use ecm_core::{Backend, CheckIn, Connection, Failure, Loan, Time};
 use std::{
     fmt, ops,
     panic::{self, AssertUnwindSafe},
@@ -75,9 +75,27 @@ impl<'p, B: Backend> Lent<'p, B> {
 
     #[inline]
     pub(crate) fn start(&mut self, loan: Loan) -> Result<(), Failure> {
+        let front = self.pool.front();
+        let slot = front.slots.at(self.hold.loaned().slot);
+        if let Some((now, _)) = slot.loan()
+            && front.is_stale(slot, now)
+        {
+            self.check(now)?;
+        }
         self.hold.connection().check_out(loan)?;
         self.hold.unfit = None;
-        self.pool.front().slots.at(self.hold.loaned().slot).count_loan();
+        slot.count_loan();
+        Ok(())
+    }
+
+    /// Checks a connection that nobody knows to work.
+    #[cold]
+    fn check(&mut self, now: Time) -> Result<(), Failure> {
+        if let Err(failure) = self.hold.connection().ping() {
+            self.hold.unfit = Some("it failed its check");
+            self.pool.front().suspect(now);
+            return Err(failure);
+        }
         Ok(())
     }
 

@@ -28,7 +28,8 @@
 //! # }
 //! ```
 //!
-//! It is not a scheduler of work, it starts no thread, and it does not reap idle connections.
+//! It looks after its connections by an alarm of the clock, and starts a thread only while there is one
+//! to open ahead of need or to check. It is not a scheduler of work.
 
 mod after;
 mod asking;
@@ -46,10 +47,13 @@ mod parts;
 mod place;
 mod pool;
 mod queue;
+mod random;
 mod shared;
 mod slots;
 mod state;
+mod strategy;
 mod sync;
+mod workers;
 
 pub use config::PoolConfig;
 pub use fairness::Fairness;
@@ -58,3 +62,5 @@ pub use lending::{Lending, OwnedLending};
 pub use lent::{Lent, Owned};
 pub use parts::PoolParts;
 pub use pool::Pool;
+pub use strategy::{Adaptive, Balanced, Performance, PoolStrategy, ResourceConserving};
+pub use workers::{OwnThread, Workers};

@@ -31,12 +31,12 @@ impl<'p, B: Backend> Opening<'p, B> {
         };
         let opened = shared.clock.now();
         let interrupter = connection.interrupter();
+        let took = opened.since(begun);
         let Some(vacancy) = self.vacancy.take() else { return Err(shared.closed()) };
-        let settled = shared.locked(|state, after| state.settle(vacancy, connection, interrupter, opened, after));
+        let settled = shared.locked(|state, after| state.settle(vacancy, connection, interrupter, opened, took, after));
         let Some(loaned) = settled else { return Err(shared.closed()) };
         pool.front().stamp(&loaned, opened, purpose.from);
         let mut lent = Lent::new(pool, loaned);
-        let took = opened.since(begun);
         shared.tell(|database| Event::Opened { database, took });
         match lent.start(purpose.loan) {
             Ok(()) => Ok(lent),

@@ -1,14 +1,21 @@
 use crate::cell::Key;
-use ecm_core::Interrupt;
+use ecm_core::{Interrupt, Time};
 use std::sync::Arc;
 
 /// What is known under the lock of the connection in a slot.
-#[derive(Default)]
 pub(crate) struct Place {
     /// There while there is a connection, wherever it is.
     pub(crate) interrupter: Option<Arc<dyn Interrupt>>,
     /// Why it is closed when it comes back, if it has to be.
     pub(crate) leave: Option<&'static str>,
+    /// When it is too old.
+    pub(crate) retires: Time,
+    /// The beginning of the loan that was reported as overdue.
+    pub(crate) reported: Time,
+}
+
+impl Place {
+    pub(crate) const EMPTY: Self = Self { interrupter: None, leave: None, retires: Time::NEVER, reported: Time::NEVER };
 }
 
 /// A connection that is out of its slot, with what it takes to put it back.

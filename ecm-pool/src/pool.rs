@@ -47,8 +47,8 @@ impl<B: Backend> Pool<B> {
         if let Err(invalid) = config.check() {
             panic!("a pool needs a configuration that was checked: {invalid}");
         }
-        let front = Arc::new(Front::new());
-        Self { shared: Shared::new(backend, Arc::clone(&front), config, cap, parts), front }
+        let (shared, front) = Shared::new(backend, config, cap, parts);
+        Self { front, shared }
     }
 
     #[inline]
@@ -75,6 +75,10 @@ impl<B: Backend> Pool<B> {
     #[inline]
     pub(crate) fn take_back(&self, hold: &mut Hold<B::Connection>) {
         let Some((loaned, unfit)) = hold.end() else { return };
+        let slot = self.front.slots.at(loaned.slot);
+        if slot.is_sampled() {
+            slot.sample(self.shared.clock.now());
+        }
         let given = if unfit.is_none() { self.front.give(loaned) } else { Given::Refused(loaned) };
         match given {
             Given::Idle => {}

@@ -9,6 +9,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 /// Slots that are there from the start; each further block doubles their number.
@@ -28,7 +29,11 @@ pub(crate) struct Slot<C> {
     lent_at: AtomicU64,
     /// Until when it was certainly in use.
     used_at: AtomicU64,
+    /// When it was last found to work.
+    checked_at: AtomicU64,
     loans: AtomicU64,
+    /// How long its loans last, in nanoseconds, on a moving average of samples; 0 before the first.
+    held: AtomicU64,
     lent_from: Lasting<Location<'static>>,
 }
 
@@ -39,7 +44,9 @@ impl<C> Slot<C> {
             epoch: AtomicU64::new(0),
             lent_at: AtomicU64::new(Time::NEVER.as_nanos()),
             used_at: AtomicU64::new(0),
+            checked_at: AtomicU64::new(0),
             loans: AtomicU64::new(0),
+            held: AtomicU64::new(0),
             lent_from: Lasting::none(),
         }
     }
@@ -52,6 +59,41 @@ impl<C> Slot<C> {
     pub(crate) fn opened(&self, epoch: u64, now: Time) {
         self.epoch.store(epoch, Relaxed);
         self.used_at.store(now.as_nanos(), Relaxed);
+        self.checked_at.store(now.as_nanos(), Relaxed);
+        self.held.store(0, Relaxed);
+    }
+
+    /// Its connection was found to work.
+    pub(crate) fn checked(&self, now: Time) {
+        self.checked_at.store(now.as_nanos(), Relaxed);
+    }
+
+    /// When it was last used or found to work.
+    #[inline]
+    pub(crate) fn known_good_at(&self) -> Time {
+        Time::from_nanos(self.used_at.load(Relaxed).max(self.checked_at.load(Relaxed)))
+    }
+
+    /// Whether the end of this loan is to be timed: of the first one and then of every 64th, so that
+    /// the clock costs nothing on average.
+    #[inline]
+    pub(crate) fn is_sampled(&self) -> bool {
+        self.loans.load(Relaxed) % 64 == 1
+    }
+
+    /// A loan that is timed ends now.
+    pub(crate) fn sample(&self, now: Time) {
+        let Some((at, _)) = self.loan() else { return };
+        let held = u64::try_from(now.since(at).as_nanos()).unwrap_or(u64::MAX).max(1);
+        let before = self.held.load(Relaxed);
+        let next = if before == 0 { held } else { before - before / 8 + held / 8 };
+        self.held.store(next.max(1), Relaxed);
+    }
+
+    /// How long its loans last; `None` before the first sample.
+    pub(crate) fn held(&self) -> Option<Duration> {
+        let held = self.held.load(Relaxed);
+        (held > 0).then(|| Duration::from_nanos(held))
     }
 
     #[inline]

@@ -1,13 +1,20 @@
+mod tending;
+
 use crate::{
     PoolConfig,
     after::{After, Closing},
     caller::{Caller, Shortage, Standing},
+    config::unless_zero,
     front::{Front, Shut},
     place::{Handed, Loaned, Place, Vacancy},
     queue::Queue,
+    random::Random,
 };
 use ecm_core::{Clock, Interrupt, PoolLoad, PoolStatus, Sizing, Time};
-use std::{panic::Location, sync::Arc, task::Waker};
+use std::{panic::Location, sync::Arc, task::Waker, time::Duration};
+use tending::Tending;
+
+pub(crate) use tending::Chore;
 
 /// Everything of a pool that is not done without its lock.
 ///
@@ -20,7 +27,11 @@ pub(crate) struct State<C> {
     /// What no configuration can exceed: 1 for a lane.
     cap: u32,
     sizing: Box<dyn Sizing>,
+    /// How often the sizing has to be asked.
+    period: Option<Duration>,
     clock: Arc<dyn Clock>,
+    random: Random,
+    tending: Tending,
     closed: bool,
     suspended: bool,
     epoch: u64,
@@ -45,8 +56,13 @@ impl<C> State<C> {
         cap: u32,
         sizing: Box<dyn Sizing>,
         clock: Arc<dyn Clock>,
+        seed: u64,
     ) -> Self {
+        front.bypass(unless_zero(config.validation_bypass));
         Self {
+            period: sizing.period(),
+            random: Random::new(seed),
+            tending: Tending::default(),
             front,
             config,
             cap,
@@ -159,12 +175,15 @@ impl<C> State<C> {
         connection: Box<C>,
         interrupter: Arc<dyn Interrupt>,
         now: Time,
+        took: Duration,
         after: &mut After<C>,
     ) -> Option<Loaned<C>> {
         self.opened += 1;
         self.last_failure = None;
+        self.opening_took(took);
         let Vacancy { slot, epoch, key } = vacancy;
-        self.places[slot] = Place { interrupter: Some(interrupter), leave: None };
+        let retires = self.lifetime(now);
+        self.places[slot] = Place { interrupter: Some(interrupter), retires, ..Place::EMPTY };
         self.front.slots.at(slot).opened(epoch, now);
         self.opening -= 1;
         let loaned = Loaned { slot, epoch, key, connection };
@@ -173,6 +192,7 @@ impl<C> State<C> {
             self.serve(after);
             return None;
         }
+        self.start_tending(retires, after);
         Some(loaned)
     }
 
@@ -213,6 +233,7 @@ impl<C> State<C> {
     pub(crate) fn close(&mut self, after: &mut After<C>) {
         self.closed = true;
         self.front.shut(Shut::Closed, true);
+        self.stop_tending(after);
         for handed in self.queue.clear(after) {
             match handed {
                 Handed::Connection(loaned) => self.close_loaned(loaned, "the pool is closed", after),
@@ -257,6 +278,7 @@ impl<C> State<C> {
             }
         }
         self.serve(after);
+        self.tend_anew(after);
     }
 
     /// Whether anything is lent from now on.
@@ -333,7 +355,7 @@ impl<C> State<C> {
         while !self.queue.is_empty() && !self.suspended {
             let handed = match self.front.find() {
                 Some(loaned) => Handed::Connection(loaned),
-                None if self.has_room() => Handed::Room(self.occupy()),
+                None if self.has_room() && !self.ask_worker_to_open(after) => Handed::Room(self.occupy()),
                 None => break,
             };
             let now = self.clock.now();
@@ -356,17 +378,23 @@ impl<C> State<C> {
         if self.closed || self.suspended || open >= most {
             return false;
         }
-        let mut load = PoolLoad::new(most);
-        load.open = open;
-        load.lent = open - self.opening - count(self.front.idle());
+        open < self.sizing.target(&self.load(), self.clock.now()).most.max(1)
+    }
+
+    fn load(&self) -> PoolLoad {
+        let mut load = PoolLoad::new(self.most());
+        load.min_connections = self.config.min_connections.min(self.most());
+        load.open = self.open();
+        load.lent = load.open - self.opening - self.front.idle_count();
         load.waiting = self.queue.waiting();
-        open < self.sizing.target(&load, self.clock.now()).most.max(1)
+        (load.loans, load.held) = self.front.experience();
+        load
     }
 
     fn occupy(&mut self) -> Vacancy {
         self.opening += 1;
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(Place::default());
+            self.places.push(Place::EMPTY);
             self.front.slots.grow()
         });
         let key = self.front.slots.at(slot).cell.seize().expect("what is listed as vacant is vacant");
@@ -450,7 +478,7 @@ impl<C> State<C> {
     /// Has a connection closed; its place counts as being opened from then on.
     fn strip(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) -> Vacancy {
         let Loaned { slot, key, connection, .. } = loaned;
-        let Place { interrupter, .. } = std::mem::take(&mut self.places[slot]);
+        let Place { interrupter, .. } = std::mem::replace(&mut self.places[slot], Place::EMPTY);
         after.closing.push(Closing { connection, interrupter, why });
         self.closing += 1;
         self.closes += 1;

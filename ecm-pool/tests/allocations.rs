@@ -52,7 +52,7 @@ fn the_counter_counts() {
 #[test]
 fn a_loan_of_an_idle_connection_allocates_nothing() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let config = PoolConfig { max_connections: 2, ..PoolConfig::default() };
+    let config = PoolConfig { max_connections: 2, ..PoolConfig::untended() };
     let pool = Arc::new(Pool::new(Arc::new(Nothing), config, PoolParts::new("main", clock)));
     let lend = || block_on(pool.lend(Loan::Read, Time::START, Time::NEVER)).unwrap();
     let lend_owned = || block_on(pool.lend_owned(Loan::Read, Time::START, Time::NEVER)).unwrap();

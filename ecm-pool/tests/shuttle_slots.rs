@@ -33,7 +33,7 @@ type Action = fn(&Bench);
 impl Bench {
     fn of(max_connections: u32, fairness: Fairness) -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let config = PoolConfig { max_connections, fairness, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections, fairness, ..PoolConfig::untended() };
         let parts = PoolParts::new("main", Arc::new(clock.clone()));
         let pool = Arc::new(Pool::new(Arc::new(fake.clone()), config, parts));
         Self { fake, clock, pool, held: Arc::new(std::array::from_fn(|_| AtomicBool::new(false))) }
@@ -142,7 +142,7 @@ fn what_is_given_back_across_a_new_epoch_is_not_lent_again() {
 #[test]
 fn a_smaller_pool_ends_with_what_it_may_hold() {
     let shrink: Action = |bench| {
-        let config = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
         bench.pool.reconfigure(config).unwrap();
     };
     shuttle::check_random(

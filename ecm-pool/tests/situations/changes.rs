@@ -6,7 +6,7 @@ use ecm_pool::PoolConfig;
 use std::thread;
 
 fn at_most(max_connections: u32) -> PoolConfig {
-    PoolConfig { max_connections, ..PoolConfig::default() }
+    PoolConfig { max_connections, ..PoolConfig::untended() }
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_new_timeout_holds_for_those_who_ask_after_it() {
     let mut before = bench.waits();
     bench
         .pool
-        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::default() })
+        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::untended() })
         .unwrap();
     let after = bench.waits();
     bench.clock.advance(SECOND);

@@ -18,4 +18,5 @@ mod rough;
 mod running;
 mod stress;
 mod support;
+mod tended;
 mod timeouts;

@@ -5,7 +5,7 @@ use ecm_pool::{Fairness, PoolConfig};
 use std::time::Duration;
 
 fn bench(fairness: Fairness) -> Bench {
-    Bench::configured(PoolConfig { max_connections: 1, fairness, ..PoolConfig::default() })
+    Bench::configured(PoolConfig { max_connections: 1, fairness, ..PoolConfig::untended() })
 }
 
 #[test]
@@ -59,7 +59,8 @@ fn a_bounded_pool_stops_overtaking_one_who_has_waited_long_enough() {
 
 #[test]
 fn the_one_who_came_last_is_robbed_first() {
-    let bench = Bench::configured(PoolConfig { max_connections: 2, fairness: Fairness::Free, ..PoolConfig::default() });
+    let bench =
+        Bench::configured(PoolConfig { max_connections: 2, fairness: Fairness::Free, ..PoolConfig::untended() });
     let held = [bench.lends(), bench.lends()];
     let mut waiting = [bench.waits(), bench.waits()];
     drop(held);

@@ -67,7 +67,7 @@ fn eviction_of_all_that_is_lent_serves_those_who_wait_with_fresh_ones() {
 
 #[test]
 fn one_too_many_in_the_queue_is_refused_at_once() {
-    let bench = Bench::configured(PoolConfig { max_connections: 1, max_waiting: 2, ..PoolConfig::default() });
+    let bench = Bench::configured(PoolConfig { max_connections: 1, max_waiting: 2, ..PoolConfig::untended() });
     let held = bench.lends();
     let [first, second] = [bench.waits(), bench.waits()];
     let error = bench.asks().refused();
@@ -87,7 +87,7 @@ fn one_too_many_in_the_queue_is_refused_at_once() {
 
 #[test]
 fn where_nobody_may_wait_connections_are_opened_all_the_same() {
-    let bench = Bench::configured(PoolConfig { max_connections: 1, max_waiting: 0, ..PoolConfig::default() });
+    let bench = Bench::configured(PoolConfig { max_connections: 1, max_waiting: 0, ..PoolConfig::untended() });
     let held = bench.lends();
     assert_eq!(bench.asks().refused().kind(), Kind::QueueFull);
     drop(held);
@@ -96,7 +96,7 @@ fn where_nobody_may_wait_connections_are_opened_all_the_same() {
 
 fn shared() -> (Fake, Arc<Pool<Fake>>) {
     let fake = Fake::new();
-    let config = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+    let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
     (fake.clone(), Arc::new(Pool::new(Arc::new(fake), config, parts(&TestClock::new()))))
 }
 

@@ -7,7 +7,7 @@ use std::{error::Error as _, thread};
 #[test]
 fn a_wait_that_was_in_vain_tells_how_the_pool_stands() {
     let bench =
-        Bench::configured(PoolConfig { max_connections: 2, connection_timeout: 5 * SECOND, ..PoolConfig::default() });
+        Bench::configured(PoolConfig { max_connections: 2, connection_timeout: 5 * SECOND, ..PoolConfig::untended() });
     let _held = bench.lends();
     let from = format!("{}:{}", file!(), line!() - 1);
     bench.clock.advance(SECOND);
@@ -42,7 +42,7 @@ fn a_wait_that_was_in_vain_names_the_last_failure_to_open() {
     drop(bench.asks().refused());
     bench
         .pool
-        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::default() })
+        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::untended() })
         .unwrap();
     let waiting = bench.waits();
     bench.clock.advance(SECOND);
@@ -61,7 +61,7 @@ fn without_a_timeout_nobody_waits_but_connections_are_opened() {
     let bench = Bench::configured(PoolConfig {
         max_connections: 1,
         connection_timeout: Duration::ZERO,
-        ..PoolConfig::default()
+        ..PoolConfig::untended()
     });
     let held = bench.lends();
     let error = bench.asks().refused();
