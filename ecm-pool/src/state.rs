@@ -155,10 +155,7 @@ impl<C> State<C> {
         match self.queue.take_grant(ticket) {
             Some(Handed::Connection(loaned)) => self.put_back(loaned, None, after),
             Some(Handed::Room(vacancy)) => self.vacate(vacancy, after),
-            None => {
-                after.stale = self.queue.leave(ticket);
-                self.front.shut(Shut::Queued, !self.queue.is_empty());
-            }
+            None => self.leave_queue(ticket, after),
         }
     }
 
@@ -418,9 +415,14 @@ impl<C> State<C> {
             return Standing::Wait(ticket);
         }
         let standing = self.time_out();
+        self.leave_queue(ticket, after);
+        standing
+    }
+
+    fn leave_queue(&mut self, ticket: u64, after: &mut After<C>) {
         after.stale = self.queue.leave(ticket);
         self.front.shut(Shut::Queued, !self.queue.is_empty());
-        standing
+        self.queue.watch(after);
     }
 
     fn time_out(&mut self) -> Standing<C> {
