@@ -39,6 +39,12 @@ impl Asking {
         pool: &'p Pool<B>,
         context: &Context<'_>,
     ) -> Poll<Result<Lent<'p, B>, Error>> {
+        if let Progress::New = self.progress
+            && let Some(lent) = pool.take_at_once(self.asked, self.from)
+        {
+            self.progress = Progress::Done;
+            return Poll::Ready(self.begin(lent));
+        }
         let standing = self.stand(pool, context);
         self.progress = Progress::Done;
         let answer = match standing {
@@ -47,15 +53,7 @@ impl Asking {
                 self.alarm = pool.shared().clock.wake_at(self.until, context.waker());
                 return Poll::Pending;
             }
-            Standing::Lend(loaned) => {
-                let mut lent = Lent::new(pool, loaned);
-                match lent.start(self.loan) {
-                    Ok(()) => Ok(lent),
-                    // A pooled connection may have gone bad at any time since its last use; only
-                    // what a fresh one says is about the database.
-                    Err(_) => self.open(lent.reopen()),
-                }
-            }
+            Standing::Lend(loaned) => self.begin(Lent::of(pool, loaned)),
             Standing::Open(vacancy) => self.open(Opening::new(pool, vacancy)),
             Standing::TimedOut(shortage) => Err(self.too_late(pool, &shortage)),
             Standing::QueueFull(shortage) => Err(queue_full(pool, &shortage)),
@@ -76,20 +74,24 @@ impl Asking {
         let shared = pool.shared();
         let (waker, asked, from) = (context.waker(), self.asked, self.from);
         match self.progress {
-            Progress::New => {
-                if let Some(loaned) = pool.take_at_once(asked, from) {
-                    return Standing::Lend(loaned);
-                }
-                shared.locked(|state, after| {
-                    self.until = self.deadline.min(asked + state.config().connection_timeout);
-                    state.ask(&Caller { waker, asked, now: asked, until: self.until, from }, after)
-                })
-            }
+            Progress::New => shared.locked(|state, after| {
+                self.until = self.deadline.min(asked + state.config().connection_timeout);
+                state.ask(&Caller { waker, asked, now: asked, until: self.until, from }, after)
+            }),
             Progress::Waiting { ticket } => {
                 let caller = Caller { waker, asked, now: shared.clock.now(), until: self.until, from };
                 shared.locked(|state, after| state.ask_again(ticket, &caller, after))
             }
             Progress::Done => panic!("a lending was polled after it had answered"),
+        }
+    }
+
+    fn begin<'p, B: Backend>(&self, mut lent: Lent<'p, B>) -> Result<Lent<'p, B>, Error> {
+        match lent.start(self.loan) {
+            Ok(()) => Ok(lent),
+            // A pooled connection may have gone bad at any time since its last use; only what a fresh
+            // one says is about the database.
+            Err(_) => self.open(lent.reopen()),
         }
     }
 

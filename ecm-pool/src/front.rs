@@ -89,7 +89,6 @@ impl<C> Front<C> {
 
     /// Takes an idle connection, whatever the gate says: what this thread used last, else the first;
     /// in even order the one after what this thread used last.
-    #[inline]
     pub(crate) fn find(&self) -> Option<Loaned<C>> {
         match self.order {
             Order::Recent => hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan(0)),
@@ -97,11 +96,29 @@ impl<C> Front<C> {
         }
     }
 
+    /// As [`find`](Self::find), for a loan that begins now; with the slot.
     #[inline]
+    pub(crate) fn lend(&self, now: Time, from: &'static Location<'static>) -> Option<(&Slot<C>, Loaned<C>)> {
+        let warm = if self.order == Order::Recent { hints::newest(self.id) } else { None };
+        let (slot, loaned) = warm.and_then(|index| self.claim(index)).or_else(|| self.find_another())?;
+        slot.lent(now, from);
+        Some((slot, loaned))
+    }
+
+    fn find_another(&self) -> Option<(&Slot<C>, Loaned<C>)> {
+        let loaned = self.find()?;
+        Some((self.slots.at(loaned.slot), loaned))
+    }
+
     pub(crate) fn take_from(&self, index: usize) -> Option<Loaned<C>> {
+        self.claim(index).map(|(_, loaned)| loaned)
+    }
+
+    #[inline]
+    fn claim(&self, index: usize) -> Option<(&Slot<C>, Loaned<C>)> {
         let slot = self.slots.get(index)?;
         let (key, connection) = slot.cell.take()?;
-        Some(Loaned { slot: index, epoch: slot.epoch(), key, connection })
+        Some((slot, Loaned { slot: index, key, connection }))
     }
 
     fn scan(&self, from: usize) -> Option<Loaned<C>> {
@@ -138,24 +155,23 @@ impl<C> Front<C> {
     }
 
     /// A loan begins.
-    #[inline]
     pub(crate) fn stamp(&self, loaned: &Loaned<C>, now: Time, from: &'static Location<'static>) {
         self.slots.at(loaned.slot).lent(now, from);
     }
 
+    /// Gives back into `slot`, which is the one that it is from.
     #[inline]
-    pub(crate) fn give(&self, loaned: Loaned<C>) -> Given<C> {
+    pub(crate) fn give(&self, slot: &Slot<C>, loaned: Loaned<C>) -> Given<C> {
         if !self.is_open() {
             return Given::Refused(loaned);
         }
-        let Loaned { slot: index, epoch, key, connection } = loaned;
-        let slot = self.slots.at(index);
+        let Loaned { slot: index, key, connection } = loaned;
         slot.given(self.tick.load(Relaxed));
         hints::remember(self.id, index);
         match slot.cell.put(key, connection) {
             Ok(()) if self.is_open() => Given::Idle,
             Ok(()) => Given::Ask,
-            Err((key, connection)) => Given::Refused(Loaned { slot: index, epoch, key, connection }),
+            Err((key, connection)) => Given::Refused(Loaned { slot: index, key, connection }),
         }
     }
 

@@ -1,4 +1,4 @@
-use crate::{Pool, opening::Opening, place::Loaned};
+use crate::{Pool, opening::Opening, place::Loaned, slots::Slot};
 use ecm_core::{Backend, CheckIn, Connection, Failure, Loan, Time};
 use std::{
     fmt, ops,
@@ -15,6 +15,8 @@ use std::{
 #[must_use = "a connection that is dropped goes back to its pool"]
 pub struct Lent<'p, B: Backend> {
     pool: &'p Pool<B>,
+    /// Where it is from.
+    slot: &'p Slot<B::Connection>,
     hold: Hold<B::Connection>,
 }
 
@@ -31,7 +33,29 @@ pub struct Owned<B: Backend> {
 pub(crate) struct Hold<C> {
     /// `None` only while it is being dropped.
     loaned: Option<Loaned<C>>,
-    unfit: Option<&'static str>,
+    fate: Fate,
+}
+
+/// What becomes of a connection when it comes back.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// It is lent again, if it is fit.
+    Kept,
+    NotBegun,
+    FailedCheck,
+    Discarded,
+}
+
+impl Fate {
+    #[inline]
+    fn unfit(self) -> Option<&'static str> {
+        match self {
+            Self::Kept => None,
+            Self::NotBegun => Some("it could not be lent"),
+            Self::FailedCheck => Some("it failed its check"),
+            Self::Discarded => Some("its borrower discarded it"),
+        }
+    }
 }
 
 const HELD: &str = "a lent connection is there until it is dropped";
@@ -51,7 +75,7 @@ impl<C: Connection> Hold<C> {
     #[inline]
     pub(crate) fn end(&mut self) -> Option<(Loaned<C>, Option<&'static str>)> {
         let mut loaned = self.loaned.take()?;
-        let unfit = self.unfit.or_else(|| return_by(&mut *loaned.connection));
+        let unfit = self.fate.unfit().or_else(|| return_by(&mut *loaned.connection));
         Some((loaned, unfit))
     }
 }
@@ -69,22 +93,23 @@ fn return_by(connection: &mut impl Connection) -> Option<&'static str> {
 impl<'p, B: Backend> Lent<'p, B> {
     /// A loan that has not begun: unless [`start`](Self::start) succeeds, the connection is closed.
     #[inline]
-    pub(crate) fn new(pool: &'p Pool<B>, loaned: Loaned<B::Connection>) -> Self {
-        Self { pool, hold: Hold { loaned: Some(loaned), unfit: Some("it could not be lent") } }
+    pub(crate) fn new(pool: &'p Pool<B>, slot: &'p Slot<B::Connection>, loaned: Loaned<B::Connection>) -> Self {
+        Self { pool, slot, hold: Hold { loaned: Some(loaned), fate: Fate::NotBegun } }
+    }
+
+    pub(crate) fn of(pool: &'p Pool<B>, loaned: Loaned<B::Connection>) -> Self {
+        Self::new(pool, pool.front().slots.at(loaned.slot), loaned)
     }
 
     #[inline]
     pub(crate) fn start(&mut self, loan: Loan) -> Result<(), Failure> {
-        let front = self.pool.front();
-        let slot = front.slots.at(self.hold.loaned().slot);
-        if let Some((now, _)) = slot.loan()
-            && front.is_stale(slot, now)
-        {
+        let now = self.slot.lent_at();
+        if self.pool.front().is_stale(self.slot, now) {
             self.check(now)?;
         }
         self.hold.connection().check_out(loan)?;
-        self.hold.unfit = None;
-        slot.count_loan();
+        self.hold.fate = Fate::Kept;
+        self.slot.count_loan();
         Ok(())
     }
 
@@ -92,7 +117,7 @@ impl<'p, B: Backend> Lent<'p, B> {
     #[cold]
     fn check(&mut self, now: Time) -> Result<(), Failure> {
         if let Err(failure) = self.hold.connection().ping() {
-            self.hold.unfit = Some("it failed its check");
+            self.hold.fate = Fate::FailedCheck;
             self.pool.front().suspect(now);
             return Err(failure);
         }
@@ -110,33 +135,33 @@ impl<'p, B: Backend> Lent<'p, B> {
     #[inline]
     pub(crate) fn owned_by(mut self, pool: Arc<Pool<B>>) -> Owned<B> {
         debug_assert!(std::ptr::eq(self.pool, &*pool));
-        let hold = Hold { loaned: self.hold.loaned.take(), unfit: self.hold.unfit };
+        let hold = Hold { loaned: self.hold.loaned.take(), fate: self.hold.fate };
         drop(self);
         Owned { pool, hold }
     }
 
     /// Ends the loan and closes the connection, whatever its state.
     pub fn discard(mut self) {
-        self.hold.unfit = Some("its borrower discarded it");
+        self.hold.fate = Fate::Discarded;
     }
 
     /// The epoch of the pool in which the connection was opened; see [`Pool::advance_epoch`].
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.hold.loaned().epoch
+        self.slot.epoch()
     }
 }
 
 impl<B: Backend> Owned<B> {
     /// Ends the loan and closes the connection, whatever its state.
     pub fn discard(mut self) {
-        self.hold.unfit = Some("its borrower discarded it");
+        self.hold.fate = Fate::Discarded;
     }
 
     /// The epoch of the pool in which the connection was opened; see [`Pool::advance_epoch`].
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.hold.loaned().epoch
+        self.pool.front().slots.at(self.hold.loaned().slot).epoch()
     }
 
     /// The pool that it goes back to.
@@ -149,14 +174,16 @@ impl<B: Backend> Owned<B> {
 impl<B: Backend> Drop for Lent<'_, B> {
     #[inline]
     fn drop(&mut self) {
-        self.pool.take_back(&mut self.hold);
+        self.pool.take_back(self.slot, &mut self.hold);
     }
 }
 
 impl<B: Backend> Drop for Owned<B> {
     #[inline]
     fn drop(&mut self) {
-        self.pool.take_back(&mut self.hold);
+        if let Some(slot) = self.hold.loaned.as_ref().map(|loaned| loaned.slot) {
+            self.pool.take_back(self.pool.front().slots.at(slot), &mut self.hold);
+        }
     }
 }
 

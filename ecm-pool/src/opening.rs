@@ -36,7 +36,7 @@ impl<'p, B: Backend> Opening<'p, B> {
         let settled = shared.locked(|state, after| state.settle(vacancy, connection, interrupter, opened, took, after));
         let Some(loaned) = settled else { return Err(shared.closed()) };
         pool.front().stamp(&loaned, opened, purpose.from);
-        let mut lent = Lent::new(pool, loaned);
+        let mut lent = Lent::of(pool, loaned);
         shared.tell(|database| Event::Opened { database, took });
         match lent.start(purpose.loan) {
             Ok(()) => Ok(lent),

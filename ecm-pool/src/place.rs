@@ -21,7 +21,6 @@ impl Place {
 /// A connection that is out of its slot, with what it takes to put it back.
 pub(crate) struct Loaned<C> {
     pub(crate) slot: usize,
-    pub(crate) epoch: u64,
     pub(crate) key: Key,
     pub(crate) connection: Box<C>,
 }

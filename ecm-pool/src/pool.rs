@@ -3,8 +3,8 @@ use crate::{
     asking::Asking,
     front::{Front, Given},
     lent::Hold,
-    place::Loaned,
     shared::Shared,
+    slots::Slot,
 };
 use ecm_core::{Backend, InvalidConfig, Loan, PoolStatus, Time};
 use std::{
@@ -62,24 +62,21 @@ impl<B: Backend> Pool<B> {
 
     /// An idle connection, if nothing has to be waited for or opened.
     #[inline]
-    pub(crate) fn take_at_once(&self, now: Time, from: &'static Location<'static>) -> Option<Loaned<B::Connection>> {
-        if self.front.is_open()
-            && let Some(loaned) = self.front.find()
-        {
-            self.front.stamp(&loaned, now, from);
-            return Some(loaned);
+    pub(crate) fn take_at_once(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        if !self.front.is_open() {
+            return None;
         }
-        None
+        let (slot, loaned) = self.front.lend(now, from)?;
+        Some(Lent::new(self, slot, loaned))
     }
 
     #[inline]
-    pub(crate) fn take_back(&self, hold: &mut Hold<B::Connection>) {
+    pub(crate) fn take_back(&self, slot: &Slot<B::Connection>, hold: &mut Hold<B::Connection>) {
         let Some((loaned, unfit)) = hold.end() else { return };
-        let slot = self.front.slots.at(loaned.slot);
         if slot.is_sampled() {
             slot.sample(self.shared.clock.now());
         }
-        let given = if unfit.is_none() { self.front.give(loaned) } else { Given::Refused(loaned) };
+        let given = if unfit.is_none() { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
         match given {
             Given::Idle => {}
             Given::Ask => self.shared.locked(|state, after| state.serve(after)),
@@ -102,14 +99,14 @@ impl<B: Backend> Pool<B> {
     #[must_use]
     #[inline]
     pub fn lend_now_from(&self, loan: Loan, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
-        let loaned = self.take_at_once(now, from).or_else(|| self.take_under_lock(now, from))?;
-        let mut lent = Lent::new(self, loaned);
+        let mut lent = self.take_at_once(now, from).or_else(|| self.take_under_lock(now, from))?;
         lent.start(loan).is_ok().then_some(lent)
     }
 
     #[cold]
-    fn take_under_lock(&self, now: Time, from: &'static Location<'static>) -> Option<Loaned<B::Connection>> {
-        self.shared.locked(|state, _| state.take_idle(now, from))
+    fn take_under_lock(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        let loaned = self.shared.locked(|state, _| state.take_idle(now, from))?;
+        Some(Lent::of(self, loaned))
     }
 
     /// As [`lend_now`](Self::lend_now), with a guard that keeps the pool alive.

@@ -13,9 +13,9 @@ use std::{
 };
 
 /// Slots that are there from the start; each further block doubles their number.
-const FIRST: usize = 32;
+const FIRST: usize = 16;
 /// Together with the first ones more than the 10,000 that a configuration may allow.
-const BLOCKS: usize = 9;
+const BLOCKS: usize = 10;
 
 /// The place of one connection, alone on its two cache lines.
 ///
@@ -117,9 +117,15 @@ impl<C> Slot<C> {
         }
     }
 
+    /// Since when it is lent; [`Time::NEVER`] while it is not.
+    #[inline]
+    pub(crate) fn lent_at(&self) -> Time {
+        Time::from_nanos(self.lent_at.load(Relaxed))
+    }
+
     /// Since when it is lent, and from where; `None` while it is not.
     pub(crate) fn loan(&self) -> Option<(Time, Option<&'static Location<'static>>)> {
-        let at = Time::from_nanos(self.lent_at.load(Relaxed));
+        let at = self.lent_at();
         (at != Time::NEVER).then(|| (at, self.lent_from.get()))
     }
 

@@ -183,7 +183,7 @@ impl<C> State<C> {
         self.places[slot] = Place { interrupter: Some(interrupter), retires, ..Place::EMPTY };
         self.front.slots.at(slot).opened(epoch, now);
         self.opening -= 1;
-        let loaned = Loaned { slot, epoch, key, connection };
+        let loaned = Loaned { slot, key, connection };
         if self.closed {
             self.close_loaned(loaned, "the pool is closed", after);
             self.serve(after);
@@ -205,7 +205,7 @@ impl<C> State<C> {
             Some("the pool is closed")
         } else if let Some(why) = self.places[loaned.slot].leave {
             Some(why)
-        } else if loaned.epoch != self.epoch {
+        } else if self.front.slots.at(loaned.slot).epoch() != self.epoch {
             Some("it is of an older epoch")
         } else if self.open() > self.most() {
             Some("there are more than the maximum")
