@@ -7,7 +7,7 @@ use crate::{
 use ecm_core::{Order, Time};
 use std::{
     panic::Location,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -30,7 +30,8 @@ pub(crate) struct Front<C> {
     bypass: AtomicU64,
     /// What was not found to work since this moment is checked when it is lent.
     suspect: AtomicU64,
-    order: Order,
+    /// Whether connections are lent in even order.
+    even: AtomicBool,
     pub(crate) slots: Slots<C>,
 }
 
@@ -59,7 +60,7 @@ pub(crate) enum Given<C> {
 }
 
 impl<C> Front<C> {
-    pub(crate) fn new(order: Order) -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT_ID: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         Self {
             id: NEXT_ID.fetch_add(1, Relaxed),
@@ -67,7 +68,7 @@ impl<C> Front<C> {
             tick: AtomicU64::new(0),
             bypass: AtomicU64::new(u64::MAX),
             suspect: AtomicU64::new(0),
-            order,
+            even: AtomicBool::new(false),
             slots: Slots::new(),
         }
     }
@@ -90,16 +91,16 @@ impl<C> Front<C> {
     /// Takes an idle connection, whatever the gate says: what this thread used last, else the first;
     /// in even order the one after what this thread used last.
     pub(crate) fn find(&self) -> Option<Loaned<C>> {
-        match self.order {
-            Order::Recent => hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan(0)),
-            Order::Even => self.scan(hints::recent(self.id).next().map_or(0, |index| index + 1)),
+        if self.even.load(Relaxed) {
+            return self.scan(hints::recent(self.id).next().map_or(0, |index| index + 1));
         }
+        hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan(0))
     }
 
     /// As [`find`](Self::find), for a loan that begins now; with the slot.
     #[inline]
     pub(crate) fn lend(&self, now: Time, from: &'static Location<'static>) -> Option<(&Slot<C>, Loaned<C>)> {
-        let warm = if self.order == Order::Recent { hints::newest(self.id) } else { None };
+        let warm = if self.even.load(Relaxed) { None } else { hints::newest(self.id) };
         let (slot, loaned) = warm.and_then(|index| self.claim(index)).or_else(|| self.find_another())?;
         slot.lent(now, from);
         Some((slot, loaned))
@@ -147,6 +148,10 @@ impl<C> Front<C> {
     pub(crate) fn bypass(&self, span: Option<Duration>) {
         let nanos = span.map_or(u64::MAX, |span| u64::try_from(span.as_nanos()).unwrap_or(u64::MAX));
         self.bypass.store(nanos, Relaxed);
+    }
+
+    pub(crate) fn lend_in(&self, order: Order) {
+        self.even.store(order == Order::Even, Relaxed);
     }
 
     /// This moment has come.

@@ -172,6 +172,7 @@ impl<B: Backend> Pool<B> {
                 return Poll::Ready(true);
             }
             if self.shared.clock.now() >= deadline {
+                self.shared.locked(|state, _| state.forget_drainer(context.waker()));
                 return Poll::Ready(false);
             }
             drop(alarm.replace(self.shared.clock.wake_at(deadline, context.waker())));
@@ -226,7 +227,8 @@ impl<B: Backend> Pool<B> {
     ///
     /// More connections: those who wait are served at once. Fewer: surplus idle connections are
     /// closed before this returns, those unused for longest first, surplus lent ones when they come
-    /// back. A new timeout holds for those who ask from now on.
+    /// back. A new timeout holds for those who ask from now on. A new strategy begins without what the
+    /// one before has learned.
     ///
     /// # Errors
     /// What [`PoolConfig::check`] refuses: nothing has changed.

@@ -43,8 +43,7 @@ impl<B: Backend> Shared<B> {
         parts: PoolParts,
     ) -> (Arc<Self>, Arc<Front<B::Connection>>) {
         let PoolParts { name, access, sizing, clock, observer, workers, seed } = parts;
-        let sizing = sizing.unwrap_or_else(|| config.strategy.sizing());
-        let front = Arc::new(Front::new(sizing.order()));
+        let front = Arc::new(Front::new());
         let state = State::new(Arc::clone(&front), config, cap, sizing, Arc::clone(&clock), seed);
         let shared = Arc::new_cyclic(|shared| Self {
             backend,

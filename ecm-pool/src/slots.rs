@@ -34,6 +34,7 @@ pub(crate) struct Slot<C> {
     loans: AtomicU64,
     /// How long its loans last, in nanoseconds, on a moving average of samples; 0 before the first.
     held: AtomicU64,
+    samples: AtomicU64,
     lent_from: Lasting<Location<'static>>,
 }
 
@@ -47,6 +48,7 @@ impl<C> Slot<C> {
             checked_at: AtomicU64::new(0),
             loans: AtomicU64::new(0),
             held: AtomicU64::new(0),
+            samples: AtomicU64::new(0),
             lent_from: Lasting::none(),
         }
     }
@@ -61,6 +63,7 @@ impl<C> Slot<C> {
         self.used_at.store(now.as_nanos(), Relaxed);
         self.checked_at.store(now.as_nanos(), Relaxed);
         self.held.store(0, Relaxed);
+        self.samples.store(0, Relaxed);
     }
 
     /// Its connection was found to work.
@@ -88,6 +91,12 @@ impl<C> Slot<C> {
         let before = self.held.load(Relaxed);
         let next = if before == 0 { held } else { before - before / 8 + held / 8 };
         self.held.store(next.max(1), Relaxed);
+        self.samples.store(self.samples.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// How many loans of its connection were timed.
+    pub(crate) fn samples(&self) -> u64 {
+        self.samples.load(Relaxed)
     }
 
     /// How long its loans last; `None` before the first sample.

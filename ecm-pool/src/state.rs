@@ -27,6 +27,8 @@ pub(crate) struct State<C> {
     /// What no configuration can exceed: 1 for a lane.
     cap: u32,
     sizing: Box<dyn Sizing>,
+    /// Whether it is the one that the configuration names.
+    by_name: bool,
     /// How often the sizing has to be asked.
     period: Option<Duration>,
     clock: Arc<dyn Clock>,
@@ -54,12 +56,16 @@ impl<C> State<C> {
         front: Arc<Front<C>>,
         config: PoolConfig,
         cap: u32,
-        sizing: Box<dyn Sizing>,
+        sizing: Option<Box<dyn Sizing>>,
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Self {
+        let by_name = sizing.is_none();
+        let sizing = sizing.unwrap_or_else(|| config.strategy.sizing());
+        front.lend_in(sizing.order());
         front.bypass(unless_zero(config.validation_bypass));
         Self {
+            by_name,
             period: sizing.period(),
             random: Random::new(seed),
             tending: Tending::default(),
@@ -260,6 +266,11 @@ impl<C> State<C> {
     }
 
     pub(crate) fn reconfigure(&mut self, config: PoolConfig, after: &mut After<C>) {
+        if self.by_name && config.strategy != self.config.strategy {
+            self.sizing = config.strategy.sizing();
+            self.period = self.sizing.period();
+            self.front.lend_in(self.sizing.order());
+        }
         self.config = config;
         while self.open() > self.most() {
             let Some(coldest) = self.front.coldest() else { break };
@@ -316,6 +327,12 @@ impl<C> State<C> {
         }
         self.front.shut(Shut::Drained, !self.drainers.is_empty());
         quiet
+    }
+
+    /// Whoever waited for quiet has given up.
+    pub(crate) fn forget_drainer(&mut self, waker: &Waker) {
+        self.drainers.retain(|known| !known.will_wake(waker));
+        self.front.shut(Shut::Drained, !self.drainers.is_empty());
     }
 
     /// The time of a hand-over that was not taken is over.

@@ -9,7 +9,7 @@ use ecm_core::{
     Clock, Connection, Loan, Time,
     testing::{Fake, TestClock},
 };
-use ecm_pool::{Fairness, Pool, PoolConfig, PoolParts};
+use ecm_pool::{Fairness, Pool, PoolConfig, PoolParts, PoolStrategy, Workers};
 use shuttle::{
     future::block_on,
     sync::atomic::{AtomicBool, Ordering},
@@ -30,11 +30,26 @@ struct Bench {
 
 type Action = fn(&Bench);
 
+/// Threads of the model, so that the pool's own work is part of every schedule.
+#[derive(Debug)]
+struct Threads;
+
+impl Workers for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        thread::spawn(work);
+        true
+    }
+}
+
 impl Bench {
     fn of(max_connections: u32, fairness: Fairness) -> Self {
+        Self::configured(PoolConfig { max_connections, fairness, ..PoolConfig::untended() })
+    }
+
+    fn configured(config: PoolConfig) -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let config = PoolConfig { max_connections, fairness, ..PoolConfig::untended() };
-        let parts = PoolParts::new("main", Arc::new(clock.clone()));
+        let workers = Arc::new(Threads);
+        let parts = PoolParts { workers, seed: 7, ..PoolParts::new("main", Arc::new(clock.clone())) };
         let pool = Arc::new(Pool::new(Arc::new(fake.clone()), config, parts));
         Self { fake, clock, pool, held: Arc::new(std::array::from_fn(|_| AtomicBool::new(false))) }
     }
@@ -48,6 +63,8 @@ impl Bench {
             })
             .collect();
         threads.into_iter().for_each(|thread| thread.join().unwrap());
+        // A worker may be at it still.
+        assert!(block_on(self.pool.drained(Time::NEVER)));
         let status = self.pool.status();
         assert_eq!((status.open, status.waiting, status.lent), (status.idle, 0, 0), "{status:?}");
         assert_eq!(self.fake.counts().open(), u64::from(status.open));
@@ -173,6 +190,33 @@ fn one_who_drains_an_open_pool_is_told() {
             let bench = Bench::of(1, Fairness::Strict);
             lend(&bench);
             bench.threads(&[lend_now, drain]);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn what_is_checked_retired_and_closed_for_being_idle_is_lent_to_nobody_meanwhile() {
+    const SECOND: Duration = Duration::from_secs(1);
+    let time_passes: Action = |bench| (0..4).for_each(|_| bench.clock.advance(SECOND));
+    shuttle::check_random(
+        move || {
+            let bench = Bench::configured(PoolConfig {
+                min_connections: 1,
+                max_connections: 2,
+                initial_connections: 2,
+                strategy: PoolStrategy::Fixed,
+                connection_warming: true,
+                idle_timeout: 2 * SECOND,
+                max_lifetime: 3 * SECOND,
+                validation_interval: SECOND,
+                leak_threshold: SECOND,
+                ..PoolConfig::untended()
+            });
+            bench.fake.fail_pings(ecm_core::FaultKind::Lost, 1);
+            bench.threads(&[lend_twice, time_passes, lend_now, lend_twice]);
+            bench.pool.close();
+            assert_eq!(bench.fake.counts().open(), 0);
         },
         ROUNDS,
     );

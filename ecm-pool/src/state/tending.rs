@@ -20,6 +20,8 @@ const SLOW_OPENING: Duration = Duration::from_millis(10);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
 /// A connection is replaced when its loans last so many times longer than those of the others.
 const MUCH_SLOWER: u32 = 8;
+/// Fewer say more about what was done with a connection than about the connection.
+const ENOUGH_SAMPLES: u64 = 4;
 /// Differences below it are noise.
 const NOTICEABLE: Duration = Duration::from_millis(1);
 
@@ -228,7 +230,7 @@ impl<C> State<C> {
         let (mut sum, mut number, mut slowest) = (Duration::ZERO, 0, (0, Duration::ZERO));
         for (index, held) in samples.filter(|(index, _)| self.places[*index].interrupter.is_some()) {
             (sum, number) = (sum + held, number + 1);
-            if held > slowest.1 {
+            if held > slowest.1 && self.front.slots.at(index).samples() >= ENOUGH_SAMPLES {
                 slowest = (index, held);
             }
         }

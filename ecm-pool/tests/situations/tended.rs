@@ -257,6 +257,18 @@ fn each_connection_is_used_in_its_turn_where_all_are_to_be_used_alike() {
 }
 
 #[test]
+fn a_pool_takes_another_strategy_while_it_runs() {
+    let bench = bench(PoolConfig { max_connections: 3, ..PoolConfig::untended() });
+    lends_all(&bench, 3);
+    let same: BTreeSet<_> = (0..6).map(|_| id(&mut bench.lends())).collect();
+    assert_eq!(same.len(), 1);
+    let strategy = PoolStrategy::Balanced;
+    bench.pool.reconfigure(PoolConfig { max_connections: 3, strategy, ..PoolConfig::untended() }).unwrap();
+    let each: BTreeSet<_> = (0..6).map(|_| id(&mut bench.lends())).collect();
+    assert_eq!(each.len(), 3);
+}
+
+#[test]
 fn a_conserving_pool_lets_callers_queue_before_it_grows() {
     let bench = bench(PoolConfig { strategy: PoolStrategy::ResourceConserving, ..PoolConfig::untended() });
     let held = bench.lends();
@@ -305,12 +317,18 @@ fn a_pool_that_adapts_follows_a_load_that_rises_and_falls() {
 #[test]
 fn a_connection_that_is_much_slower_than_the_others_is_replaced() {
     let bench = bench(PoolConfig { validation_interval: 10 * SECOND, ..PoolConfig::untended() });
-    let [mut a, b, c] = [bench.lends(), bench.lends(), bench.lends()];
-    bench.clock.advance(MILLISECOND);
-    drop((b, c));
-    bench.clock.advance(SECOND);
-    let slow = id(&mut a);
-    drop(a);
+    let slow = id(&mut bench.lends());
+    // One loan in 64 is timed.
+    for _ in 0..4 * 64 {
+        let all = [bench.lends(), bench.lends(), bench.lends()];
+        bench.clock.advance(MILLISECOND / 4);
+        let all = all.map(|mut lent| (id(&mut lent), lent));
+        let (first, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| *id == slow);
+        drop(others);
+        bench.clock.advance(10 * MILLISECOND);
+        assert_eq!(bench.status().open, 3, "it is not judged by a few loans");
+        drop(first);
+    }
     bench.clock.advance(10 * SECOND);
     let mut left = [bench.lends_now().unwrap(), bench.lends_now().unwrap()];
     assert!(bench.lends_now().is_none());
