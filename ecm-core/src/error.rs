@@ -35,6 +35,9 @@ pub enum Kind {
     Unavailable,
     /// A write met a database, or a connection, that is open for reading only.
     ReadOnly,
+    /// As many callers wait for a connection as may. Ask less often, lend for a shorter time, or
+    /// allow more.
+    QueueFull,
     /// The breaker of every fit database refused. Wait as long as the message says.
     Rejected,
     /// The backend failed; the fault says how. Act by [`FaultKind`].

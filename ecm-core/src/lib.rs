@@ -64,7 +64,7 @@ pub use observer::{CallReport, Event, Interest, NoObserver, Observer};
 pub use position::Position;
 pub use prepared::{Analysis, Prepared};
 pub use rows::{Changes, Columns, Flow, Row, Rows};
-pub use sizing::{FixedSize, PoolLoad, Sizing, Target};
+pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
 pub use time::Time;
 pub use transact::{Commit, Durability, Member, Transact, Written};

@@ -29,7 +29,7 @@ impl Interest {
     pub const NONE: Self = Self(0);
     /// [`Event::Call`].
     pub const CALLS: Self = Self(1);
-    /// [`Event::Opened`] and [`Event::Closed`].
+    /// [`Event::Opened`], [`Event::Closed`] and [`Event::Overdue`].
     pub const CONNECTIONS: Self = Self(2);
     /// [`Event::Breaker`].
     pub const BREAKERS: Self = Self(4);
@@ -73,6 +73,15 @@ pub enum Event<'a> {
         /// Why.
         why: &'a str,
     },
+    /// A connection has been lent for longer than it should: told once a loan.
+    Overdue {
+        /// The database.
+        database: &'a str,
+        /// Where in the caller's code the loan was made; `None` if that is not known.
+        location: Option<&'static Location<'static>>,
+        /// How long it has lasted.
+        age: Duration,
+    },
     /// A breaker has changed its state.
     Breaker {
         /// The database.
@@ -98,7 +107,7 @@ impl Event<'_> {
     pub const fn kind(&self) -> Interest {
         match self {
             Self::Call(_) => Interest::CALLS,
-            Self::Opened { .. } | Self::Closed { .. } => Interest::CONNECTIONS,
+            Self::Opened { .. } | Self::Closed { .. } | Self::Overdue { .. } => Interest::CONNECTIONS,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
         }
@@ -189,6 +198,7 @@ mod tests {
             (Event::Call(&report), Interest::CALLS),
             (Event::Opened { database, took: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::Closed { database, why: "idle" }, Interest::CONNECTIONS),
+            (Event::Overdue { database, location: None, age: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::Breaker { database, state: BreakerState::Open }, Interest::BREAKERS),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),

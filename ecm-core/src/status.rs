@@ -72,13 +72,13 @@ pub struct DatabaseStatus {
 pub struct PoolStatus {
     /// The most connections that may be open.
     pub max_connections: u32,
-    /// Places for connections in use: idle, lent or being opened.
+    /// Places for connections in use: idle, lent or being opened or checked.
     pub open: u32,
     /// Connections that wait to be lent.
     pub idle: u32,
     /// Connections that are lent.
     pub lent: u32,
-    /// Connections that are being opened.
+    /// Connections that are being opened, or checked in the background.
     pub opening: u32,
     /// Callers who wait for a connection.
     pub waiting: u32,

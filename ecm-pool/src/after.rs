@@ -6,6 +6,9 @@ pub(crate) struct After<C> {
     pub(crate) wakers: Vec<Waker>,
     pub(crate) closing: Vec<Closing<C>>,
     pub(crate) watch: Option<Watch>,
+    pub(crate) tend: Option<Watch>,
+    /// Whether a worker has to come.
+    pub(crate) work: bool,
     /// A waker that is only dropped: that may drop a whole task, with other waits inside.
     pub(crate) stale: Option<Waker>,
 }
@@ -17,7 +20,7 @@ pub(crate) struct Closing<C> {
     pub(crate) why: &'static str,
 }
 
-/// An alarm to be set for the revoker. Alarms are set without the lock, so they may overtake each
+/// An alarm to be set. Alarms are set without the lock, so they may overtake each
 /// other: the highest number is the one that counts.
 pub(crate) struct Watch {
     pub(crate) number: u64,
@@ -26,6 +29,6 @@ pub(crate) struct Watch {
 
 impl<C> Default for After<C> {
     fn default() -> Self {
-        Self { wakers: Vec::new(), closing: Vec::new(), watch: None, stale: None }
+        Self { wakers: Vec::new(), closing: Vec::new(), watch: None, tend: None, work: false, stale: None }
     }
 }

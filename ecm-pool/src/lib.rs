@@ -5,7 +5,7 @@
 //!
 //! A [`Pool`] lends connections; a [`Lane`] is a pool of one that writes, and runs transactions on
 //! it. Whatever waits is a future, so callers that block and callers that await stand in one queue.
-//! A loan of an idle connection allocates nothing and reads no clock.
+//! A loan of an idle connection takes no lock, allocates nothing and reads no clock.
 //!
 //! ```
 //! use ecm_core::{Clock, Loan, SystemClock, Time, block_on, testing::Fake};
@@ -28,11 +28,17 @@
 //! # }
 //! ```
 //!
-//! It is not a scheduler of work, it starts no thread, and it does not reap idle connections.
+//! It looks after its connections by an alarm of the clock, and starts a thread only while there is one
+//! to open ahead of need or to check. It is not a scheduler of work.
 
 mod after;
+mod asking;
 mod caller;
+mod cell;
 mod config;
+mod fairness;
+mod front;
+mod hints;
 mod lane;
 mod lending;
 mod lent;
@@ -41,13 +47,20 @@ mod parts;
 mod place;
 mod pool;
 mod queue;
+mod random;
 mod shared;
+mod slots;
 mod state;
+mod strategy;
 mod sync;
+mod workers;
 
 pub use config::PoolConfig;
+pub use fairness::Fairness;
 pub use lane::{Lane, Transacted};
-pub use lending::Lending;
-pub use lent::Lent;
+pub use lending::{Lending, OwnedLending};
+pub use lent::{Lent, Owned};
 pub use parts::PoolParts;
 pub use pool::Pool;
+pub use strategy::{Adaptive, Balanced, Performance, PoolStrategy, ResourceConserving};
+pub use workers::{OwnThread, Workers};

@@ -1,5 +1,6 @@
 use crate::{Lent, Pool, place::Vacancy};
 use ecm_core::{Backend, Connection, Error, Event, Failure, Loan, Stage, Time};
+use std::panic::Location;
 
 /// A place that is reserved for a connection about to be opened; dropped, it goes to the next.
 pub(crate) struct Opening<'p, B: Backend> {
@@ -10,6 +11,7 @@ pub(crate) struct Opening<'p, B: Backend> {
 /// What the connection is opened for.
 pub(crate) struct Purpose {
     pub(crate) loan: Loan,
+    pub(crate) from: &'static Location<'static>,
     pub(crate) asked: Time,
     pub(crate) deadline: Time,
 }
@@ -29,11 +31,12 @@ impl<'p, B: Backend> Opening<'p, B> {
         };
         let opened = shared.clock.now();
         let interrupter = connection.interrupter();
-        let Some(vacancy) = self.vacancy.take() else { return Err(shared.closed()) };
-        let settled = shared.locked(|state, after| state.settle(&vacancy, connection, interrupter, opened, after));
-        let Some(loaned) = settled else { return Err(shared.closed()) };
-        let mut lent = Lent::new(pool, loaned);
         let took = opened.since(begun);
+        let Some(vacancy) = self.vacancy.take() else { return Err(shared.closed()) };
+        let settled = shared.locked(|state, after| state.settle(vacancy, connection, interrupter, opened, took, after));
+        let Some(loaned) = settled else { return Err(shared.closed()) };
+        pool.front().stamp(&loaned, opened, purpose.from);
+        let mut lent = Lent::of(pool, loaned);
         shared.tell(|database| Event::Opened { database, took });
         match lent.start(purpose.loan) {
             Ok(()) => Ok(lent),
@@ -58,7 +61,7 @@ impl<'p, B: Backend> Opening<'p, B> {
 impl<B: Backend> Drop for Opening<'_, B> {
     fn drop(&mut self) {
         if let Some(vacancy) = self.vacancy.take() {
-            self.pool.shared().locked(|state, after| state.vacate(vacancy.place, after));
+            self.pool.shared().locked(|state, after| state.vacate(vacancy, after));
         }
     }
 }

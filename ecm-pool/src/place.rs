@@ -1,25 +1,48 @@
+use crate::cell::Key;
 use ecm_core::{Interrupt, Time};
 use std::sync::Arc;
 
-/// The place of one connection. Vacant or being opened: neither connection nor interrupter. Lent:
-/// only the interrupter. Idle or handed over: both.
-pub(crate) struct Place<C> {
-    pub(crate) connection: Option<Box<C>>,
+/// What is known under the lock of the connection in a slot.
+pub(crate) struct Place {
+    /// There while there is a connection, wherever it is.
     pub(crate) interrupter: Option<Arc<dyn Interrupt>>,
-    pub(crate) epoch: u64,
-    pub(crate) lent_at: Time,
-    pub(crate) interrupted: bool,
+    /// Why it is closed when it comes back, if it has to be.
+    pub(crate) leave: Option<&'static str>,
+    /// When it is too old.
+    pub(crate) retires: Time,
+    /// The beginning of the loan that was reported as overdue.
+    pub(crate) reported: Time,
 }
 
-/// A connection on loan, with the place that it goes back to.
+impl Place {
+    pub(crate) const EMPTY: Self = Self { interrupter: None, leave: None, retires: Time::NEVER, reported: Time::NEVER };
+}
+
+/// A connection that is out of its slot, with what it takes to put it back.
 pub(crate) struct Loaned<C> {
-    pub(crate) place: usize,
-    pub(crate) epoch: u64,
+    pub(crate) slot: usize,
+    pub(crate) key: Key,
     pub(crate) connection: Box<C>,
 }
 
-/// A place in which its owner opens a connection.
+/// A slot in which its owner opens a connection.
 pub(crate) struct Vacancy {
-    pub(crate) place: usize,
+    pub(crate) slot: usize,
     pub(crate) epoch: u64,
+    pub(crate) key: Key,
+}
+
+/// What is handed to somebody who waits.
+pub(crate) enum Handed<C> {
+    Connection(Loaned<C>),
+    Room(Vacancy),
+}
+
+impl<C> Handed<C> {
+    pub(crate) fn slot(&self) -> usize {
+        match self {
+            Self::Connection(loaned) => loaned.slot,
+            Self::Room(vacancy) => vacancy.slot,
+        }
+    }
 }

@@ -1,24 +1,34 @@
-use crate::{Lending, Lent, PoolConfig, PoolParts, shared::Shared};
+use crate::{
+    Lending, Lent, Owned, OwnedLending, PoolConfig, PoolParts,
+    asking::Asking,
+    front::{Front, Given},
+    lent::Hold,
+    shared::Shared,
+    slots::Slot,
+};
 use ecm_core::{Backend, InvalidConfig, Loan, PoolStatus, Time};
 use std::{
     fmt,
     future::{Future, poll_fn},
+    panic::Location,
     sync::Arc,
     task::Poll,
 };
 
 /// Lends the connections of one database, first come, first served.
 ///
-/// Idle connections are lent again in the reverse order of their return, so that the warmest one
-/// is used most. A connection is opened by the caller who needs it, when none is idle and there is
-/// room. When there is no room callers queue: whoever gives something back hands it to the head of
-/// the queue, so that nobody can overtake.
+/// A thread is lent the connection that it gave back last if that is idle, else the first that is:
+/// so few connections are kept warm, and the others can go. A connection is opened by the caller who
+/// needs it, when none is idle and there is room. When there is no room callers queue: whoever gives
+/// something back hands it to the head of the queue; [`Fairness`](crate::Fairness) says whether
+/// somebody may take it on the way.
 ///
 /// # Concurrency
-/// One lock, held for a few instructions; the backend, the observer and the wakers of callers are
-/// never called under it. Lending an idle connection and taking it back allocates nothing and reads
-/// no clock.
+/// An idle connection is lent by one compare-and-swap and taken back by another, without a lock, a
+/// clock, a reference count or an allocation. Everything else goes through one lock that is held for
+/// a few instructions; the backend, the observer and the wakers of callers are never called under it.
 pub struct Pool<B: Backend> {
+    front: Arc<Front<B::Connection>>,
     shared: Arc<Shared<B>>,
 }
 
@@ -37,21 +47,74 @@ impl<B: Backend> Pool<B> {
         if let Err(invalid) = config.check() {
             panic!("a pool needs a configuration that was checked: {invalid}");
         }
-        Self { shared: Shared::new(backend, config, cap, parts) }
+        let (shared, front) = Shared::new(backend, config, cap, parts);
+        Self { front, shared }
+    }
+
+    #[inline]
+    pub(crate) fn front(&self) -> &Front<B::Connection> {
+        &self.front
     }
 
     pub(crate) fn shared(&self) -> &Shared<B> {
         &self.shared
     }
 
+    /// An idle connection, if nothing has to be waited for or opened.
+    #[inline]
+    pub(crate) fn take_at_once(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        if !self.front.is_open() {
+            return None;
+        }
+        let (slot, loaned) = self.front.lend(now, from)?;
+        Some(Lent::new(self, slot, loaned))
+    }
+
+    #[inline]
+    pub(crate) fn take_back(&self, slot: &Slot<B::Connection>, hold: &mut Hold<B::Connection>) {
+        let Some((loaned, unfit)) = hold.end() else { return };
+        if slot.is_sampled() {
+            slot.sample(self.shared.clock.now());
+        }
+        let given = if unfit.is_none() { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
+        match given {
+            Given::Idle => {}
+            Given::Ask => self.shared.locked(|state, after| state.serve(after)),
+            Given::Refused(loaned) => self.shared.locked(|state, after| state.put_back(loaned, unfit, after)),
+        }
+    }
+
     /// Lends an idle connection if there is one and nobody waits; never opens one, never waits.
     ///
     /// `None` also for a connection that could not be lent: it is closed.
     #[must_use]
+    #[inline]
+    #[track_caller]
     pub fn lend_now(&self, loan: Loan, now: Time) -> Option<Lent<'_, B>> {
-        let loaned = self.shared.locked(|state, _| state.take_idle(now))?;
-        let mut lent = Lent::new(self, loaned);
+        self.lend_now_from(loan, now, Location::caller())
+    }
+
+    /// As [`lend_now`](Self::lend_now), for a caller somewhere else: the place that is named where a
+    /// loan lasts too long.
+    #[must_use]
+    #[inline]
+    pub fn lend_now_from(&self, loan: Loan, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        let mut lent = self.take_at_once(now, from).or_else(|| self.take_under_lock(now, from))?;
         lent.start(loan).is_ok().then_some(lent)
+    }
+
+    #[cold]
+    fn take_under_lock(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        let loaned = self.shared.locked(|state, _| state.take_idle(now, from))?;
+        Some(Lent::of(self, loaned))
+    }
+
+    /// As [`lend_now`](Self::lend_now), with a guard that keeps the pool alive.
+    #[must_use]
+    #[inline]
+    #[track_caller]
+    pub fn lend_owned_now(self: &Arc<Self>, loan: Loan, now: Time) -> Option<Owned<B>> {
+        self.lend_now_from(loan, now, Location::caller()).map(|lent| lent.owned_by(Arc::clone(self)))
     }
 
     /// Lends a connection, at the latest when `deadline` or the configured
@@ -63,10 +126,24 @@ impl<B: Backend> Pool<B> {
     ///
     /// # Errors
     /// [`Kind::Timeout`](ecm_core::Kind) of `Stage::Wait` with the figures of the pool;
-    /// of `Stage::Open` where opening failed and the deadline has passed; `Kind::Closed`; otherwise
-    /// the reason why opening failed, as the backend classifies it.
+    /// of `Stage::Open` where opening failed and the deadline has passed; `Kind::QueueFull` where
+    /// [`max_waiting`](PoolConfig::max_waiting) wait already; `Kind::Closed`; otherwise the reason why
+    /// opening failed, as the backend classifies it.
+    #[track_caller]
     pub fn lend(&self, loan: Loan, now: Time, deadline: Time) -> Lending<'_, B> {
-        Lending::new(self, loan, now, deadline)
+        self.lend_from(loan, now, deadline, Location::caller())
+    }
+
+    /// As [`lend`](Self::lend), for a caller somewhere else: the place that is named where a loan
+    /// lasts too long.
+    pub fn lend_from(&self, loan: Loan, now: Time, deadline: Time, from: &'static Location<'static>) -> Lending<'_, B> {
+        Lending::new(self, Asking::new(loan, now, deadline, from))
+    }
+
+    /// As [`lend`](Self::lend), with a guard that keeps the pool alive.
+    #[track_caller]
+    pub fn lend_owned(self: &Arc<Self>, loan: Loan, now: Time, deadline: Time) -> OwnedLending<B> {
+        OwnedLending::new(Arc::clone(self), Asking::new(loan, now, deadline, Location::caller()))
     }
 
     /// The pool at this moment: all figures are of the same moment. Walks the places under the
@@ -95,6 +172,7 @@ impl<B: Backend> Pool<B> {
                 return Poll::Ready(true);
             }
             if self.shared.clock.now() >= deadline {
+                self.shared.locked(|state, _| state.forget_drainer(context.waker()));
                 return Poll::Ready(false);
             }
             drop(alarm.replace(self.shared.clock.wake_at(deadline, context.waker())));
@@ -126,11 +204,31 @@ impl<B: Backend> Pool<B> {
         self.shared.locked(|state, _| state.epoch())
     }
 
+    /// Closes every connection once: idle ones before this returns, lent ones when they come back.
+    ///
+    /// For when something outside has changed that open connections do not see. Whoever asks
+    /// meanwhile is served, by fresh connections.
+    pub fn evict(&self) {
+        self.shared.locked(|state, after| state.evict(after));
+    }
+
+    /// Lends nothing until [`resume`](Self::resume): whoever asks waits, as long as it may wait.
+    /// What is lent comes back as usual.
+    pub fn suspend(&self) {
+        self.shared.locked(|state, after| state.suspend(true, after));
+    }
+
+    /// Ends a [`suspend`](Self::suspend), and serves those who wait.
+    pub fn resume(&self) {
+        self.shared.locked(|state, after| state.suspend(false, after));
+    }
+
     /// Exchanges the configuration while the pool works.
     ///
     /// More connections: those who wait are served at once. Fewer: surplus idle connections are
     /// closed before this returns, those unused for longest first, surplus lent ones when they come
-    /// back. A new timeout holds for those who ask from now on.
+    /// back. A new timeout holds for those who ask from now on. A new strategy begins without what the
+    /// one before has learned.
     ///
     /// # Errors
     /// What [`PoolConfig::check`] refuses: nothing has changed.

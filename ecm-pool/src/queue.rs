@@ -1,10 +1,10 @@
-use crate::after::{After, Watch};
-use ecm_core::Time;
-use std::{
-    collections::{VecDeque, vec_deque},
-    task::Waker,
-    time::Duration,
+use crate::{
+    Fairness,
+    after::{After, Watch},
+    place::Handed,
 };
+use ecm_core::Time;
+use std::{collections::VecDeque, task::Waker, time::Duration};
 
 /// How long a hand-over may stay untaken while others wait.
 ///
@@ -16,13 +16,12 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Those who wait, in the order of their arrival, and what was handed to them.
 ///
 /// A caller is known by a ticket, numbered by arrival, and is in one of three conditions: queued;
-/// handed a place; or dormant, in neither list, because it did not take what it was handed. A
+/// handed something; or dormant, in neither list, because it did not take what it was handed. A
 /// dormant caller joins again, in its old order, when it is polled.
-#[derive(Default)]
-pub(crate) struct Queue {
+pub(crate) struct Queue<C> {
     queued: VecDeque<Waiter>,
     /// In the order of handing over.
-    granted: VecDeque<Grant>,
+    granted: VecDeque<Grant<C>>,
     dormant: usize,
     next_ticket: u64,
     /// For when the revoker's alarm is set.
@@ -32,17 +31,30 @@ pub(crate) struct Queue {
 
 struct Waiter {
     ticket: u64,
+    asked: Time,
     /// `None` for one that is just being polled.
     waker: Option<Waker>,
 }
 
-struct Grant {
+struct Grant<C> {
     ticket: u64,
-    place: usize,
+    asked: Time,
+    what: Handed<C>,
     at: Time,
 }
 
-impl Queue {
+impl<C> Queue<C> {
+    pub(crate) fn new() -> Self {
+        Self {
+            queued: VecDeque::new(),
+            granted: VecDeque::new(),
+            dormant: 0,
+            next_ticket: 0,
+            watched: None,
+            watches: 0,
+        }
+    }
+
     /// Whether nobody queues; the dormant do not count, since they are not polled.
     pub(crate) fn is_empty(&self) -> bool {
         self.queued.is_empty()
@@ -52,16 +64,34 @@ impl Queue {
         u32::try_from(self.queued.len() + self.dormant).unwrap_or(u32::MAX)
     }
 
-    /// The places that were handed over and not taken yet.
-    pub(crate) fn handed(&self) -> impl Iterator<Item = usize> + use<'_> {
-        self.granted.iter().map(|grant| grant.place)
+    /// What was handed over and not taken yet.
+    pub(crate) fn handed(&self) -> impl Iterator<Item = &Handed<C>> {
+        self.granted.iter().map(|grant| &grant.what)
     }
 
-    pub(crate) fn join(&mut self) -> u64 {
+    pub(crate) fn exchange_handed(&mut self, mut exchange: impl FnMut(Handed<C>) -> Handed<C>) {
+        let granted = std::mem::take(&mut self.granted).into_iter();
+        self.granted = granted.map(|grant| Grant { what: exchange(grant.what), ..grant }).collect();
+    }
+
+    pub(crate) fn join(&mut self, asked: Time) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.queued.push_back(Waiter { ticket, waker: None });
+        self.queued.push_back(Waiter { ticket, asked, waker: None });
         ticket
+    }
+
+    /// What a newcomer may take away from somebody who was woken for it but does not run yet: the one
+    /// who came last, who joins again when it runs.
+    pub(crate) fn rob(&mut self, fairness: Fairness, now: Time) -> Option<Handed<C>> {
+        let is_robbable = |grant: &&Grant<C>| match (&grant.what, fairness) {
+            (Handed::Room(_), _) | (_, Fairness::Strict) => false,
+            (_, Fairness::Bounded(longest)) => now.since(grant.asked) < longest,
+            (_, Fairness::Free) => true,
+        };
+        let ticket = self.granted.iter().filter(is_robbable).map(|grant| grant.ticket).max()?;
+        self.dormant += 1;
+        self.take_grant(ticket)
     }
 
     /// Brings a dormant caller back; answers whether it joined the queue again.
@@ -69,31 +99,31 @@ impl Queue {
     /// It runs at this moment, so it takes over what was handed to somebody who came later and has
     /// not taken it. Without that, threads that need longer than the patience to wake up could
     /// revoke each other for ever.
-    pub(crate) fn rejoin(&mut self, ticket: u64) -> bool {
+    pub(crate) fn rejoin(&mut self, ticket: u64, asked: Time) -> bool {
         if self.granted.iter().any(|grant| grant.ticket == ticket) {
             return false;
         }
         let Err(position) = self.find(ticket) else { return false };
         let latest = self.granted.iter_mut().max_by_key(|grant| grant.ticket);
         if let Some(grant) = latest.filter(|grant| grant.ticket > ticket) {
-            grant.ticket = ticket;
+            (grant.ticket, grant.asked) = (ticket, asked);
             return false;
         }
         self.dormant -= 1;
-        self.queued.insert(position, Waiter { ticket, waker: None });
+        self.queued.insert(position, Waiter { ticket, asked, waker: None });
         true
     }
 
-    /// Hands a place to the head of the queue, which must not be empty.
-    pub(crate) fn grant<C>(&mut self, place: usize, now: Time, after: &mut After<C>) {
-        let waiter = self.queued.pop_front().expect("a place is handed over only while somebody queues");
-        self.granted.push_back(Grant { ticket: waiter.ticket, place, at: now });
-        after.wakers.extend(waiter.waker);
+    /// Hands something to the head of the queue, which must not be empty.
+    pub(crate) fn grant(&mut self, what: Handed<C>, now: Time, after: &mut After<C>) {
+        let Waiter { ticket, asked, waker } = self.queued.pop_front().expect("only a queue has a head");
+        self.granted.push_back(Grant { ticket, asked, what, at: now });
+        after.wakers.extend(waker);
     }
 
-    pub(crate) fn take_grant(&mut self, ticket: u64) -> Option<usize> {
+    pub(crate) fn take_grant(&mut self, ticket: u64) -> Option<Handed<C>> {
         let position = self.granted.iter().position(|grant| grant.ticket == ticket)?;
-        self.granted.remove(position).map(|grant| grant.place)
+        self.granted.remove(position).map(|grant| grant.what)
     }
 
     /// The queued caller is woken by `waker` from now on; answers the one before, to be dropped
@@ -119,16 +149,15 @@ impl Queue {
     }
 
     /// Wakes and forgets everybody; answers what was handed over.
-    pub(crate) fn clear<C>(&mut self, after: &mut After<C>) -> vec_deque::IntoIter<usize> {
+    pub(crate) fn clear(&mut self, after: &mut After<C>) -> Vec<Handed<C>> {
         after.wakers.extend(self.queued.drain(..).filter_map(|waiter| waiter.waker));
         self.dormant = 0;
-        let handed: VecDeque<usize> = self.granted.drain(..).map(|grant| grant.place).collect();
-        handed.into_iter()
+        self.granted.drain(..).map(|grant| grant.what).collect()
     }
 
     /// Sets the revoker's alarm if somebody queues behind a hand-over and it is not set yet; takes it
     /// back if nobody queues.
-    pub(crate) fn watch<C>(&mut self, after: &mut After<C>) {
+    pub(crate) fn watch(&mut self, after: &mut After<C>) {
         if self.queued.is_empty() {
             if self.watched.take().is_some() {
                 self.watches += 1;
@@ -148,7 +177,7 @@ impl Queue {
     }
 
     /// The revoker's alarm has rung: what was not taken in time goes to the next.
-    pub(crate) fn revoke<C>(&mut self, now: Time, after: &mut After<C>) {
+    pub(crate) fn revoke(&mut self, now: Time, after: &mut After<C>) {
         // A clock that rings early cannot keep alarms at the moment. Setting the next one here
         // would ring at once again, and never end.
         if self.watched.take().is_none_or(|armed| now < armed) {
@@ -158,7 +187,7 @@ impl Queue {
             && let Some(grant) = self.granted.pop_front_if(|grant| grant.at + PATIENCE <= now)
         {
             self.dormant += 1;
-            self.grant(grant.place, now, after);
+            self.grant(grant.what, now, after);
         }
         self.watch(after);
     }

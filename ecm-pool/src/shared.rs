@@ -1,10 +1,12 @@
 use crate::{
-    PoolConfig, PoolParts,
+    PoolConfig, PoolParts, Workers,
     after::{After, Closing, Watch},
-    state::State,
+    front::Front,
+    place::Vacancy,
+    state::{Chore, State},
     sync::{Mutex, lock},
 };
-use ecm_core::{Access, Alarm, Backend, Clock, Error, Event, Interest, Kind, Observer};
+use ecm_core::{Access, Alarm, Backend, Clock, Connection, Error, Event, Failure, Interest, Kind, Observer};
 use std::{
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Weak},
@@ -21,24 +23,41 @@ pub(crate) struct Shared<B: Backend> {
     /// `None` for one that does not want to know of connections.
     observer: Option<Arc<dyn Observer>>,
     state: Mutex<State<B::Connection>>,
-    revoker: Waker,
+    workers: Arc<dyn Workers>,
+    revoker: Bell,
+    tender: Bell,
+    this: Weak<Self>,
+}
+
+/// What an alarm of the clock wakes, and the one that is set.
+struct Bell {
+    waker: Waker,
     alarm: Mutex<(u64, Alarm)>,
 }
 
 impl<B: Backend> Shared<B> {
-    pub(crate) fn new(backend: Arc<B>, config: PoolConfig, cap: u32, parts: PoolParts) -> Arc<Self> {
-        let PoolParts { name, access, sizing, clock, observer } = parts;
-        let state = State::new(config, cap, sizing, Arc::clone(&clock));
-        Arc::new_cyclic(|shared| Self {
+    pub(crate) fn new(
+        backend: Arc<B>,
+        config: PoolConfig,
+        cap: u32,
+        parts: PoolParts,
+    ) -> (Arc<Self>, Arc<Front<B::Connection>>) {
+        let PoolParts { name, access, sizing, clock, observer, workers, seed } = parts;
+        let front = Arc::new(Front::new());
+        let state = State::new(Arc::clone(&front), config, cap, sizing, Arc::clone(&clock), seed);
+        let shared = Arc::new_cyclic(|shared| Self {
             backend,
             name,
             access,
             clock,
             observer: observer.interest().wants(Interest::CONNECTIONS).then_some(observer),
             state: Mutex::new(state),
-            revoker: Waker::from(Arc::new(Revoker(Weak::clone(shared)))),
-            alarm: Mutex::new((0, Alarm::none())),
-        })
+            workers,
+            revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
+            tender: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tend }),
+            this: Weak::clone(shared),
+        });
+        (shared, front)
     }
 
     /// Runs an operation under the lock, then what it leaves to be done without it.
@@ -50,7 +69,13 @@ impl<B: Backend> Shared<B> {
         let answer = operation(&mut lock(&self.state), &mut after);
         after.wakers.drain(..).for_each(Waker::wake);
         if let Some(watch) = after.watch {
-            self.watch(&watch);
+            self.revoker.set(&*self.clock, &watch);
+        }
+        if let Some(watch) = after.tend {
+            self.tender.set(&*self.clock, &watch);
+        }
+        if after.work {
+            self.employ();
         }
         if !after.closing.is_empty() {
             self.bury(after.closing);
@@ -68,13 +93,60 @@ impl<B: Backend> Shared<B> {
         Error::new(Kind::Closed, "the pool is closed and lends nothing any more").in_database(&self.name)
     }
 
-    fn watch(&self, watch: &Watch) {
-        let alarm = self.clock.wake_at(watch.at, &self.revoker);
-        let mut current = lock(&self.alarm);
-        let old =
-            if watch.number > current.0 { std::mem::replace(&mut *current, (watch.number, alarm)).1 } else { alarm };
-        drop(current);
-        drop(old);
+    fn employ(&self) {
+        let shared = Weak::clone(&self.this);
+        let work = move || {
+            // Upgraded for each chore, so that a pool can go meanwhile.
+            while let Some(shared) = shared.upgrade()
+                && shared.work_once()
+            {}
+        };
+        if !self.workers.run(Box::new(work)) {
+            self.locked(|state, _| state.work_refused());
+        }
+    }
+
+    /// Does one chore; answers whether there was one.
+    fn work_once(&self) -> bool {
+        let Some(chore) = self.locked(|state, _| state.next_chore()) else { return false };
+        match chore {
+            Chore::Open(vacancy) => self.open_ahead(vacancy),
+            Chore::Check(mut loaned) => {
+                let check = || loaned.connection.ping().is_ok();
+                let works = panic::catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
+                self.locked(|state, after| state.checked(loaned, works, after));
+            }
+            Chore::Report { location, age } => self.tell_aside(|database| Event::Overdue { database, location, age }),
+        }
+        true
+    }
+
+    fn open_ahead(&self, vacancy: Vacancy) {
+        let begun = self.clock.now();
+        let connect = || {
+            let connection = Box::new(self.backend.connect(self.access, &self.clock)?);
+            let interrupter = connection.interrupter();
+            Ok::<_, Failure>((connection, interrupter))
+        };
+        let opened = panic::catch_unwind(AssertUnwindSafe(connect));
+        let opened = opened.unwrap_or_else(|_| Err(Failure::msg("the backend panicked")));
+        let took = self.clock.now().since(begun);
+        match opened {
+            Ok((connection, interrupter)) => {
+                self.locked(|state, after| state.opened_ahead(vacancy, connection, interrupter, took, after));
+                self.tell_aside(|database| Event::Opened { database, took });
+            }
+            Err(failure) => {
+                let message = failure.to_string().into();
+                self.locked(|state, after| state.failed_ahead(vacancy, message, after));
+            }
+        }
+    }
+
+    /// Tells from a thread of the pool's own: a panic of the observer, of which the panic hook tells,
+    /// does not end the work.
+    fn tell_aside(&self, event: impl FnOnce(&str) -> Event<'_>) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.tell(event)));
     }
 
     fn bury(&self, closing: Vec<Closing<B::Connection>>) {
@@ -98,13 +170,31 @@ impl<B: Backend> Shared<B> {
     }
 }
 
-/// Takes back hand-overs that were not taken, when its alarm rings.
-struct Revoker<B: Backend>(Weak<Shared<B>>);
+impl Bell {
+    fn new<B: Backend>(ringing: Ringing<B>) -> Self {
+        Self { waker: Waker::from(Arc::new(ringing)), alarm: Mutex::new((0, Alarm::none())) }
+    }
 
-impl<B: Backend> Wake for Revoker<B> {
+    fn set(&self, clock: &dyn Clock, watch: &Watch) {
+        let alarm = clock.wake_at(watch.at, &self.waker);
+        let mut current = lock(&self.alarm);
+        let old =
+            if watch.number > current.0 { std::mem::replace(&mut *current, (watch.number, alarm)).1 } else { alarm };
+        drop(current);
+        drop(old);
+    }
+}
+
+/// What happens when an alarm rings.
+struct Ringing<B: Backend> {
+    shared: Weak<Shared<B>>,
+    work: fn(&mut State<B::Connection>, &mut After<B::Connection>),
+}
+
+impl<B: Backend> Wake for Ringing<B> {
     fn wake(self: Arc<Self>) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.locked(|state, after| state.ring(after));
+        if let Some(shared) = self.shared.upgrade() {
+            shared.locked(self.work);
         }
     }
 }

@@ -1,37 +1,50 @@
+mod tending;
+
 use crate::{
     PoolConfig,
     after::{After, Closing},
     caller::{Caller, Shortage, Standing},
-    place::{Loaned, Place, Vacancy},
+    config::unless_zero,
+    front::{Front, Shut},
+    place::{Handed, Loaned, Place, Vacancy},
     queue::Queue,
+    random::Random,
 };
 use ecm_core::{Clock, Interrupt, PoolLoad, PoolStatus, Sizing, Time};
-use std::{sync::Arc, task::Waker};
+use std::{panic::Location, sync::Arc, task::Waker, time::Duration};
+use tending::Tending;
 
-/// Everything of a pool that changes, behind its one lock.
+pub(crate) use tending::Chore;
+
+/// Everything of a pool that is not done without its lock.
 ///
 /// Between two operations it holds that nobody queues while a connection is idle, or while there is
 /// room for one more: whoever frees something hands it to the head of the queue under the same
-/// lock, so that nobody can get in between.
+/// lock, or makes it idle and then looks at the gate, see [`Front`].
 pub(crate) struct State<C> {
+    front: Arc<Front<C>>,
     config: PoolConfig,
     /// What no configuration can exceed: 1 for a lane.
     cap: u32,
     sizing: Box<dyn Sizing>,
+    /// Whether it is the one that the configuration names.
+    by_name: bool,
+    /// How often the sizing has to be asked.
+    period: Option<Duration>,
     clock: Arc<dyn Clock>,
+    random: Random,
+    tending: Tending,
     closed: bool,
+    suspended: bool,
     epoch: u64,
-    places: Vec<Place<C>>,
+    /// One for each slot.
+    places: Vec<Place>,
     vacant: Vec<usize>,
-    /// A stack: what was used last is lent first, being the warmest. Its capacity covers all
-    /// places, so that coming back never allocates.
-    idle: Vec<usize>,
-    queue: Queue,
+    queue: Queue<C>,
     opening: u32,
     closing: usize,
     drainers: Vec<Waker>,
     last_failure: Option<Arc<str>>,
-    ended: u64,
     waits: u64,
     timeouts: u64,
     opened: u64,
@@ -39,23 +52,38 @@ pub(crate) struct State<C> {
 }
 
 impl<C> State<C> {
-    pub(crate) fn new(config: PoolConfig, cap: u32, sizing: Box<dyn Sizing>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(
+        front: Arc<Front<C>>,
+        config: PoolConfig,
+        cap: u32,
+        sizing: Option<Box<dyn Sizing>>,
+        clock: Arc<dyn Clock>,
+        seed: u64,
+    ) -> Self {
+        let by_name = sizing.is_none();
+        let sizing = sizing.unwrap_or_else(|| config.strategy.sizing());
+        front.lend_in(sizing.order());
+        front.bypass(unless_zero(config.validation_bypass));
         Self {
+            by_name,
+            period: sizing.period(),
+            random: Random::new(seed),
+            tending: Tending::default(),
+            front,
             config,
             cap,
             sizing,
             clock,
             closed: false,
+            suspended: false,
             epoch: 0,
             places: Vec::new(),
             vacant: Vec::new(),
-            idle: Vec::new(),
-            queue: Queue::default(),
+            queue: Queue::new(),
             opening: 0,
             closing: 0,
             drainers: Vec::new(),
             last_failure: None,
-            ended: 0,
             waits: 0,
             timeouts: 0,
             opened: 0,
@@ -71,13 +99,15 @@ impl<C> State<C> {
         self.epoch
     }
 
-    /// Lends an idle connection if nobody waits.
-    pub(crate) fn take_idle(&mut self, now: Time) -> Option<Loaned<C>> {
-        if !self.queue.is_empty() {
+    /// Lends an idle connection if nobody waits, or what somebody may be robbed of.
+    pub(crate) fn take_idle(&mut self, now: Time, from: &'static Location<'static>) -> Option<Loaned<C>> {
+        if self.closed || self.suspended {
             return None;
         }
-        let place = self.idle.pop()?;
-        Some(self.take(place, now))
+        let idle = if self.queue.is_empty() { self.front.find() } else { None };
+        let loaned = idle.or_else(|| self.rob(now))?;
+        self.front.stamp(&loaned, now, from);
+        Some(loaned)
     }
 
     /// A caller asks for the first time: gets a connection or room at once, or joins the queue.
@@ -85,12 +115,15 @@ impl<C> State<C> {
         if self.closed {
             return Standing::Closed;
         }
-        if let Some(loaned) = self.take_idle(caller.now) {
+        if let Some(loaned) = self.take_idle(caller.now, caller.from) {
             return Standing::Lend(loaned);
         }
-        let ticket = self.queue.join();
+        if self.queue.waiting() >= self.config.max_waiting && !self.has_room() {
+            return Standing::QueueFull(Box::new(self.shortage()));
+        }
+        let ticket = self.queue.join(caller.asked);
         self.serve(after);
-        match self.granted(ticket, caller.now) {
+        match self.granted(ticket, caller) {
             Some(granted) => granted,
             None => {
                 let standing = self.wait(ticket, caller, after);
@@ -105,14 +138,14 @@ impl<C> State<C> {
         if self.closed {
             return Standing::Closed;
         }
-        if self.queue.rejoin(ticket) {
+        if self.queue.rejoin(ticket, caller.asked) {
             self.serve(after);
         }
-        match self.granted(ticket, caller.now) {
+        match self.granted(ticket, caller) {
             // An open is not begun for a caller whose time is over; a connection costs nothing.
             Some(Standing::Open(vacancy)) if caller.now >= caller.until => {
                 let standing = self.time_out();
-                self.vacate(vacancy.place, after);
+                self.vacate(vacancy, after);
                 standing
             }
             Some(granted) => granted,
@@ -126,39 +159,44 @@ impl<C> State<C> {
             return;
         }
         match self.queue.take_grant(ticket) {
-            Some(place) => self.pass_on(place, after),
-            None => after.stale = self.queue.leave(ticket),
+            Some(Handed::Connection(loaned)) => self.put_back(loaned, None, after),
+            Some(Handed::Room(vacancy)) => self.vacate(vacancy, after),
+            None => self.leave_queue(ticket, after),
         }
     }
 
     /// Gives up a place in which nothing was opened.
-    pub(crate) fn vacate(&mut self, place: usize, after: &mut After<C>) {
-        self.opening -= 1;
-        self.vacant.push(place);
+    pub(crate) fn vacate(&mut self, vacancy: Vacancy, after: &mut After<C>) {
+        self.free(vacancy);
         self.serve(after);
     }
 
     /// A connection was opened in a place: it is lent from now on, unless the pool was closed.
     pub(crate) fn settle(
         &mut self,
-        vacancy: &Vacancy,
+        vacancy: Vacancy,
         connection: Box<C>,
         interrupter: Arc<dyn Interrupt>,
         now: Time,
+        took: Duration,
         after: &mut After<C>,
     ) -> Option<Loaned<C>> {
         self.opened += 1;
         self.last_failure = None;
-        let place = &mut self.places[vacancy.place];
-        (place.connection, place.interrupter) = (Some(connection), Some(interrupter));
-        place.epoch = vacancy.epoch;
+        self.opening_took(took);
+        let Vacancy { slot, epoch, key } = vacancy;
+        let retires = self.lifetime(now);
+        self.places[slot] = Place { interrupter: Some(interrupter), retires, ..Place::EMPTY };
+        self.front.slots.at(slot).opened(epoch, now);
         self.opening -= 1;
+        let loaned = Loaned { slot, key, connection };
         if self.closed {
-            self.close_place(vacancy.place, "the pool is closed", after);
+            self.close_loaned(loaned, "the pool is closed", after);
             self.serve(after);
             return None;
         }
-        Some(self.take(vacancy.place, now))
+        self.start_tending(retires, after);
+        Some(loaned)
     }
 
     /// A connection could not be opened.
@@ -167,90 +205,108 @@ impl<C> State<C> {
     }
 
     /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.
-    pub(crate) fn put_back(
-        &mut self,
-        loaned: Loaned<C>,
-        unfit: Option<&'static str>,
-        begun: bool,
-        after: &mut After<C>,
-    ) {
-        self.ended += u64::from(begun);
-        let index = loaned.place;
-        let surplus = self.open() > self.most();
-        let place = &mut self.places[index];
-        place.connection = Some(loaned.connection);
+    pub(crate) fn put_back(&mut self, loaned: Loaned<C>, unfit: Option<&'static str>, after: &mut After<C>) {
+        self.front.rests(&loaned);
         let why = if self.closed {
             Some("the pool is closed")
-        } else if place.interrupted {
-            // The interrupt may still be on its way and must not reach the next borrower.
-            Some("it was interrupted")
-        } else if place.epoch != self.epoch {
+        } else if let Some(why) = self.places[loaned.slot].leave {
+            Some(why)
+        } else if self.front.slots.at(loaned.slot).epoch() != self.epoch {
             Some("it is of an older epoch")
-        } else if surplus {
+        } else if self.open() > self.most() {
             Some("there are more than the maximum")
         } else {
             unfit
         };
         match why {
-            None => self.idle.push(index),
-            Some(why) => self.close_place(index, why, after),
+            Some(why) => self.close_loaned(loaned, why, after),
+            None if self.queue.is_empty() || self.suspended => self.front.give_anyway(loaned),
+            None => self.queue.grant(Handed::Connection(loaned), self.clock.now(), after),
         }
         self.serve(after);
     }
 
     /// A loan could not begin: its connection is closed, its place kept for a new one.
     pub(crate) fn reopen(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) -> Vacancy {
-        let place = loaned.place;
-        self.places[place].connection = Some(loaned.connection);
-        self.strip(place, why, after);
-        self.places[place].epoch = self.epoch;
-        Vacancy { place, epoch: self.epoch }
+        self.front.rests(&loaned);
+        self.strip(loaned, why, after)
     }
 
     /// Closes what is idle, and tells everybody who waits.
     pub(crate) fn close(&mut self, after: &mut After<C>) {
         self.closed = true;
-        let handed = self.queue.clear(after);
-        for place in self.idle.drain(..).chain(handed).collect::<Vec<_>>() {
-            self.close_place(place, "the pool is closed", after);
+        self.front.shut(Shut::Closed, true);
+        self.stop_tending(after);
+        for handed in self.queue.clear(after) {
+            match handed {
+                Handed::Connection(loaned) => self.close_loaned(loaned, "the pool is closed", after),
+                Handed::Room(vacancy) => self.free(vacancy),
+            }
         }
+        self.close_idle("the pool is closed", after);
         self.serve(after);
     }
 
     /// Begins a new epoch and closes every connection of the old one that nobody uses.
     pub(crate) fn advance_epoch(&mut self, after: &mut After<C>) -> u64 {
         self.epoch += 1;
-        for place in std::mem::take(&mut self.idle) {
-            self.close_place(place, "it is of an older epoch", after);
-        }
-        self.idle.reserve(self.places.len());
-        // Whoever was handed an old connection keeps the place, and opens a new one in it.
-        for place in self.queue.handed().collect::<Vec<_>>() {
-            if self.places[place].connection.is_some() {
-                self.strip(place, "it is of an older epoch", after);
-            }
-        }
-        self.serve(after);
+        self.clear_out("it is of an older epoch", after);
         self.epoch
     }
 
-    pub(crate) fn reconfigure(&mut self, config: PoolConfig, after: &mut After<C>) {
-        self.config = config;
-        while self.open() > self.most() && !self.idle.is_empty() {
-            // The bottom of the stack: what has not been used for longest.
-            let place = self.idle.remove(0);
-            self.close_place(place, "there are more than the maximum", after);
+    /// Closes every connection: now if nobody uses it, else when it comes back.
+    pub(crate) fn evict(&mut self, after: &mut After<C>) {
+        const WHY: &str = "it was evicted";
+        for place in &mut self.places {
+            if place.interrupter.is_some() {
+                place.leave.get_or_insert(WHY);
+            }
         }
+        self.clear_out(WHY, after);
+    }
+
+    pub(crate) fn reconfigure(&mut self, config: PoolConfig, after: &mut After<C>) {
+        if self.by_name && config.strategy != self.config.strategy {
+            self.sizing = config.strategy.sizing();
+            self.period = self.sizing.period();
+            self.front.lend_in(self.sizing.order());
+        }
+        self.config = config;
+        while self.open() > self.most() {
+            let Some(coldest) = self.front.coldest() else { break };
+            if let Some(loaned) = self.front.take_from(coldest) {
+                self.close_loaned(loaned, "there are more than the maximum", after);
+            }
+        }
+        for slot in 0..self.places.len() {
+            if self.open() > self.most()
+                && let Some(loaned) = self.front.recall(slot)
+            {
+                self.close_loaned(loaned, "there are more than the maximum", after);
+            }
+        }
+        self.serve(after);
+        self.tend_anew(after);
+    }
+
+    /// Whether anything is lent from now on.
+    pub(crate) fn suspend(&mut self, suspended: bool, after: &mut After<C>) {
+        self.suspended = suspended;
+        self.front.shut(Shut::Suspended, suspended);
         self.serve(after);
     }
 
     /// The interrupters of all that is lent, each marked so that it is closed when it comes back.
     pub(crate) fn interrupt(&mut self) -> Vec<Arc<dyn Interrupt>> {
-        let lent = self.places.iter_mut().filter(|place| place.connection.is_none());
-        lent.filter_map(|place| {
-            let interrupter = place.interrupter.clone()?;
-            place.interrupted = true;
-            Some(interrupter)
+        let handed: Vec<usize> = self.queue.handed().map(Handed::slot).collect();
+        let slots = &self.front.slots;
+        let lent = self.places.iter_mut().enumerate().filter(|(slot, place)| {
+            place.interrupter.is_some() && !handed.contains(slot) && slots.at(*slot).cell.recall()
+        });
+        lent.filter_map(|(_, place)| {
+            // The interrupt may still be on its way and must not reach the next borrower.
+            place.leave = Some("it was interrupted");
+            place.interrupter.clone()
         })
         .collect()
     }
@@ -263,97 +319,110 @@ impl<C> State<C> {
 
     /// Whether nothing is lent, being opened or being closed; else `waker` is woken when that is so.
     pub(crate) fn drained(&mut self, waker: &Waker) -> bool {
-        if self.is_quiet() {
-            return true;
-        }
-        if !self.drainers.iter().any(|known| known.will_wake(waker)) {
+        // Shut before looking, so that whoever gives back after the look tells.
+        self.front.shut(Shut::Drained, true);
+        let quiet = self.is_quiet();
+        if !quiet && !self.drainers.iter().any(|known| known.will_wake(waker)) {
             self.drainers.push(waker.clone());
         }
-        false
+        self.front.shut(Shut::Drained, !self.drainers.is_empty());
+        quiet
+    }
+
+    /// Whoever waited for quiet has given up.
+    pub(crate) fn forget_drainer(&mut self, waker: &Waker) {
+        self.drainers.retain(|known| !known.will_wake(waker));
+        self.front.shut(Shut::Drained, !self.drainers.is_empty());
     }
 
     /// The time of a hand-over that was not taken is over.
     pub(crate) fn ring(&mut self, after: &mut After<C>) {
         let now = self.clock.now();
         self.queue.revoke(now, after);
+        self.front.shut(Shut::Queued, !self.queue.is_empty());
     }
 
     pub(crate) fn status(&self) -> PoolStatus {
         let mut status = PoolStatus::default();
-        let handed = self.queue.handed().filter(|&place| self.places[place].connection.is_some()).count();
-        let lent = |place: &&Place<C>| place.interrupter.is_some() && place.connection.is_none();
-        let oldest = self.places.iter().filter(lent).map(|place| place.lent_at).min();
         status.max_connections = self.most();
         status.open = self.open();
-        status.idle = count(self.idle.len());
-        status.lent = self.lent();
+        status.idle = count(self.front.idle());
         status.opening = self.opening;
+        status.lent = status.open - status.idle - status.opening;
         status.waiting = self.queue.waiting();
-        status.loans = self.ended + u64::from(status.lent - count(handed));
+        status.loans = self.front.slots.iter().map(|(_, slot)| slot.loans()).sum();
         status.waits = self.waits;
         status.timeouts = self.timeouts;
         status.opened = self.opened;
         status.closed = self.closes;
-        status.oldest_loan = oldest.map(|at| self.clock.now().since(at));
+        status.oldest_loan = self.oldest_loan().map(|(at, _)| self.clock.now().since(at));
         status.epoch = self.epoch;
         status
     }
 
     /// Hands what is free to those who wait, in their order.
-    fn serve(&mut self, after: &mut After<C>) {
-        while !self.queue.is_empty() {
-            let place = match self.idle.pop() {
-                Some(place) => place,
-                None if self.has_room() => self.occupy(),
+    pub(crate) fn serve(&mut self, after: &mut After<C>) {
+        if !self.queue.is_empty() {
+            // Shut before looking for what is idle, see `Front`.
+            self.front.shut(Shut::Queued, true);
+        }
+        while !self.queue.is_empty() && !self.suspended {
+            let handed = match self.front.find() {
+                Some(loaned) => Handed::Connection(loaned),
+                None if self.has_room() && !self.ask_worker_to_open(after) => Handed::Room(self.occupy()),
                 None => break,
             };
             let now = self.clock.now();
-            self.queue.grant(place, now, after);
+            self.queue.grant(handed, now, after);
         }
+        self.front.shut(Shut::Queued, !self.queue.is_empty());
         self.queue.watch(after);
         self.tell_drainers(after);
     }
 
+    fn rob(&mut self, now: Time) -> Option<Loaned<C>> {
+        match self.queue.rob(self.config.fairness, now)? {
+            Handed::Connection(loaned) => Some(loaned),
+            Handed::Room(_) => unreachable!("only connections are robbed"),
+        }
+    }
+
     fn has_room(&self) -> bool {
         let (open, most) = (self.open(), self.most());
-        if self.closed || open >= most {
+        if self.closed || self.suspended || open >= most {
             return false;
         }
-        let mut load = PoolLoad::new(most);
-        load.open = open;
-        load.lent = self.lent();
+        open < self.sizing.target(&self.load(), self.clock.now()).most.max(1)
+    }
+
+    fn load(&self) -> PoolLoad {
+        let mut load = PoolLoad::new(self.most());
+        load.min_connections = self.config.min_connections.min(self.most());
+        load.open = self.open();
+        load.lent = load.open - self.opening - self.front.idle_count();
         load.waiting = self.queue.waiting();
-        open < self.sizing.target(&load, self.clock.now()).most.max(1)
+        (load.loans, load.held) = self.front.experience();
+        load
     }
 
-    fn occupy(&mut self) -> usize {
+    fn occupy(&mut self) -> Vacancy {
         self.opening += 1;
-        self.vacant.pop().unwrap_or_else(|| {
-            self.places.push(Place {
-                connection: None,
-                interrupter: None,
-                epoch: self.epoch,
-                lent_at: Time::START,
-                interrupted: false,
-            });
-            self.idle.reserve(self.places.len() - self.idle.len());
-            self.places.len() - 1
-        })
+        let slot = self.vacant.pop().unwrap_or_else(|| {
+            self.places.push(Place::EMPTY);
+            self.front.slots.grow()
+        });
+        let key = self.front.slots.at(slot).cell.seize().expect("what is listed as vacant is vacant");
+        Vacancy { slot, epoch: self.epoch, key }
     }
 
-    fn take(&mut self, index: usize, now: Time) -> Loaned<C> {
-        let place = &mut self.places[index];
-        let connection = place.connection.take().expect("what is idle or handed over has its connection in its place");
-        (place.lent_at, place.interrupted) = (now, false);
-        Loaned { place: index, epoch: place.epoch, connection }
-    }
-
-    fn granted(&mut self, ticket: u64, now: Time) -> Option<Standing<C>> {
-        let place = self.queue.take_grant(ticket)?;
-        Some(if self.places[place].connection.is_some() {
-            Standing::Lend(self.take(place, now))
-        } else {
-            Standing::Open(Vacancy { place, epoch: self.epoch })
+    fn granted(&mut self, ticket: u64, caller: &Caller<'_>) -> Option<Standing<C>> {
+        Some(match self.queue.take_grant(ticket)? {
+            Handed::Connection(loaned) => {
+                self.front.stamp(&loaned, caller.now, caller.from);
+                Standing::Lend(loaned)
+            }
+            // The epoch may have changed since it was handed over.
+            Handed::Room(vacancy) => Standing::Open(Vacancy { epoch: self.epoch, ..vacancy }),
         })
     }
 
@@ -363,63 +432,92 @@ impl<C> State<C> {
             return Standing::Wait(ticket);
         }
         let standing = self.time_out();
-        after.stale = self.queue.leave(ticket);
+        self.leave_queue(ticket, after);
         standing
+    }
+
+    fn leave_queue(&mut self, ticket: u64, after: &mut After<C>) {
+        after.stale = self.queue.leave(ticket);
+        self.front.shut(Shut::Queued, !self.queue.is_empty());
+        self.queue.watch(after);
     }
 
     fn time_out(&mut self) -> Standing<C> {
         self.timeouts += 1;
-        Standing::TimedOut(Box::new(Shortage { status: self.status(), last_failure: self.last_failure.clone() }))
+        Standing::TimedOut(Box::new(self.shortage()))
     }
 
-    /// A place that was handed over and not taken.
-    fn pass_on(&mut self, place: usize, after: &mut After<C>) {
-        if self.places[place].connection.is_none() {
-            self.vacate(place, after);
-        } else if self.open() > self.most() {
-            self.close_place(place, "there are more than the maximum", after);
-            self.serve(after);
-        } else {
-            self.idle.push(place);
-            self.serve(after);
+    fn shortage(&self) -> Shortage {
+        Shortage {
+            status: self.status(),
+            oldest_loan_from: self.oldest_loan().and_then(|(_, from)| from),
+            last_failure: self.last_failure.clone(),
         }
     }
 
-    /// Empties a place that is idle or handed over, and frees it.
-    fn close_place(&mut self, place: usize, why: &'static str, after: &mut After<C>) {
-        if self.places[place].connection.is_some() {
-            self.strip(place, why, after);
+    fn oldest_loan(&self) -> Option<(Time, Option<&'static Location<'static>>)> {
+        let lent = self.front.slots.iter().filter(|(_, slot)| slot.cell.is_taken());
+        lent.filter_map(|(_, slot)| slot.loan()).min_by_key(|(at, _)| *at)
+    }
+
+    /// Closes whatever nobody uses, what is on its way to somebody included.
+    fn clear_out(&mut self, why: &'static str, after: &mut After<C>) {
+        self.close_idle(why, after);
+        // Whoever was handed an old connection keeps the place, and opens a new one in it.
+        let mut queue = std::mem::replace(&mut self.queue, Queue::new());
+        queue.exchange_handed(|handed| match handed {
+            Handed::Connection(loaned) => Handed::Room(self.strip(loaned, why, after)),
+            room => room,
+        });
+        self.queue = queue;
+        self.serve(after);
+    }
+
+    /// Closes what is idle, and has what is lent ask when it comes back.
+    fn close_idle(&mut self, why: &'static str, after: &mut After<C>) {
+        for slot in 0..self.places.len() {
+            if let Some(loaned) = self.front.recall(slot) {
+                self.close_loaned(loaned, why, after);
+            }
         }
+    }
+
+    /// Closes a connection and frees its place.
+    fn close_loaned(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) {
+        let vacancy = self.strip(loaned, why, after);
+        self.free(vacancy);
+    }
+
+    fn free(&mut self, vacancy: Vacancy) {
         self.opening -= 1;
-        self.vacant.push(place);
+        self.front.slots.at(vacancy.slot).cell.vacate(vacancy.key);
+        self.vacant.push(vacancy.slot);
     }
 
-    /// Takes the connection out of its place, which counts as being opened from then on.
-    fn strip(&mut self, index: usize, why: &'static str, after: &mut After<C>) {
-        let place = &mut self.places[index];
-        let connection = place.connection.take().expect("only what holds a connection is emptied");
-        after.closing.push(Closing { connection, interrupter: place.interrupter.take(), why });
+    /// Has a connection closed; its place counts as being opened from then on.
+    fn strip(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) -> Vacancy {
+        let Loaned { slot, key, connection, .. } = loaned;
+        let Place { interrupter, .. } = std::mem::replace(&mut self.places[slot], Place::EMPTY);
+        after.closing.push(Closing { connection, interrupter, why });
         self.closing += 1;
         self.closes += 1;
         self.opening += 1;
+        Vacancy { slot, epoch: self.epoch, key }
     }
 
     fn tell_drainers(&mut self, after: &mut After<C>) {
         if !self.drainers.is_empty() && self.is_quiet() {
             after.wakers.append(&mut self.drainers);
+            self.front.shut(Shut::Drained, false);
         }
     }
 
     fn is_quiet(&self) -> bool {
-        self.open() == count(self.idle.len()) && self.closing == 0
+        self.open() == count(self.front.idle()) && self.closing == 0
     }
 
     fn open(&self) -> u32 {
         count(self.places.len() - self.vacant.len())
-    }
-
-    fn lent(&self) -> u32 {
-        self.open() - count(self.idle.len()) - self.opening
     }
 
     fn most(&self) -> u32 {

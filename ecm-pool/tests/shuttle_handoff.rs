@@ -32,7 +32,7 @@ struct Bench {
 impl Bench {
     fn of(max_connections: u32) -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let config = PoolConfig { max_connections, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections, ..PoolConfig::untended() };
         let parts = PoolParts::new("main", Arc::new(clock.clone()));
         let pool = Arc::new(Pool::new(Arc::new(fake.clone()), config, parts));
         Self { fake, clock, pool }

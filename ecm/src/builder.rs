@@ -12,8 +12,7 @@ use crate::{
     write_marks::WriteMarks,
 };
 use ecm_core::{
-    Backend, Balancer, Breaker, Cache, Clock, FirstFit, FixedSize, NeverOpen, NoCache, Observer, Sizing, SystemClock,
-    Transact,
+    Backend, Balancer, Breaker, Cache, Clock, FirstFit, NeverOpen, NoCache, Observer, Sizing, SystemClock, Transact,
 };
 use std::{
     fmt,
@@ -55,7 +54,7 @@ pub struct Builder<
     config: ManagerConfig,
     balancer: Option<Recipe<GroupInfo, dyn Balancer>>,
     breaker: Recipe<DatabaseInfo, dyn Breaker>,
-    sizing: Recipe<DatabaseInfo, dyn Sizing>,
+    sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
     cache: Box<dyn Cache>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
@@ -67,7 +66,8 @@ pub(crate) struct Recipes {
     /// Whether spreading is possible: a balancer was given, or there is one to supply.
     balances: bool,
     pub(crate) breaker: Recipe<DatabaseInfo, dyn Breaker>,
-    pub(crate) sizing: Recipe<DatabaseInfo, dyn Sizing>,
+    /// `None` for what the configuration of each pool names.
+    pub(crate) sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
 }
 
 impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
@@ -79,7 +79,7 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
             config: ManagerConfig::off(),
             balancer: None,
             breaker: Box::new(|_| Box::new(NeverOpen)),
-            sizing: Box::new(|_| Box::new(FixedSize)),
+            sizing: None,
             cache: Box::new(NoCache),
             observers: Vec::new(),
             clock: Arc::new(SystemClock::new()),
@@ -123,9 +123,9 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
     }
 
     /// How each pool decides how many connections it holds: asked once for the readers and once for
-    /// the writer of a database. *Default:* up to the configured maximum.
+    /// the writer of a database. *Default:* what [`PoolConfig::strategy`](crate::PoolConfig::strategy) says.
     pub fn sizing<S: Sizing + 'static>(mut self, recipe: impl Fn(&DatabaseInfo) -> S + Send + Sync + 'static) -> Self {
-        self.sizing = Box::new(move |database| Box::new(recipe(database)));
+        self.sizing = Some(Box::new(move |database| Box::new(recipe(database))));
         self
     }
 
@@ -164,11 +164,15 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             read_only: false,
             tags: Vec::new(),
         };
+        let sizing = match &self.sizing {
+            Some(recipe) => type_name(&format!("{:?}", recipe(&database))),
+            None => "as each pool says".into(),
+        };
         let observers = if self.observers.is_empty() { "none".into() } else { format!("{:?}", self.observers) };
         vec![
             ("balancer", type_name(&balancer)),
             ("breaker", type_name(&format!("{:?}", (self.breaker)(&database)))),
-            ("sizing", type_name(&format!("{:?}", (self.sizing)(&database)))),
+            ("sizing", sizing),
             ("cache", type_name(&format!("{:?}", self.cache))),
             ("observers", observers),
             ("failover", if self.config.enable_failover { "on" } else { "off" }.into()),

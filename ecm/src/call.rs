@@ -39,7 +39,7 @@ pub struct Call<'m, B: Backend<Connection: Transact>, J> {
     job: J,
     within: Option<Duration>,
     pub(crate) context: Context,
-    location: &'static Location<'static>,
+    pub(crate) location: &'static Location<'static>,
 }
 
 impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
@@ -138,7 +138,8 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             let prepared = self.prepare(sql, began, deadline)?;
             self.job.prepared(prepared)?;
         }
-        let mut route = Route::new(self.manager, self.target, self.job.way(), self.job.kind(), began, deadline)?;
+        let mut route =
+            Route::new(self.manager, self.target, self.job.way(), self.job.kind(), self.location, began, deadline)?;
         let group = route.group();
         if !self.job.cached() {
             let result = route.wait(&mut self.job, &self.context);
@@ -174,7 +175,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             return Ok(prepared);
         }
         let way = Way::Read(Loan::Statement);
-        let route = Route::new(self.manager, self.target, way, CallKind::Query, began, deadline)?;
+        let route = Route::new(self.manager, self.target, way, CallKind::Query, self.location, began, deadline)?;
         let mut route = route.primary_first();
         let analysis = route.wait(&mut Analyse(sql), &self.context)?;
         Ok(statements.add(sql, analysis))

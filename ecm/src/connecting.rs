@@ -39,8 +39,15 @@ impl<'m, B: Backend<Connection: Transact>> Connecting<'m, B> {
         let way = Way::Write(Durability::Configured);
         let mut progress = Progress::default();
         let result = call.manager.check_open().and_then(|()| {
-            let mut route =
-                Route::new(call.manager, call.target, way, CallKind::Connection, began, call.deadline(began))?;
+            let mut route = Route::new(
+                call.manager,
+                call.target,
+                way,
+                CallKind::Connection,
+                call.location,
+                began,
+                call.deadline(began),
+            )?;
             let borrowed = block_on(route.borrow(&call.context));
             progress = std::mem::take(&mut route.progress);
             let (attempt, lent) = borrowed?;

@@ -72,7 +72,7 @@ pub use parameter::Parameter;
 
 pub use ecm_core as core;
 pub use ecm_core::{Error, Executed, Failure, Kind, Stage};
-pub use ecm_pool::PoolConfig;
+pub use ecm_pool::{Fairness, PoolConfig, PoolStrategy};
 
 #[cfg(feature = "balancer")]
 pub use ecm_balancer as balancer;

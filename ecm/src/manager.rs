@@ -352,11 +352,10 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         let Database { info, backend, pool } = database;
         let backend = Arc::new(backend);
         let parts = |access| PoolParts {
-            name: Arc::clone(&info.name),
             access,
-            sizing: (self.recipes.sizing)(&info),
-            clock: Arc::clone(&self.clock),
+            sizing: self.recipes.sizing.as_ref().map(|recipe| recipe(&info)),
             observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
+            ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
         };
         let writer = (!info.read_only).then(|| Lane::new(Arc::clone(&backend), pool.clone(), parts(Access::Write)));
         let readers = Pool::new(Arc::clone(&backend), pool, parts(Access::Read));

@@ -8,7 +8,7 @@ use ecm_core::{
     Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact, block_on,
 };
 use ecm_pool::{Lent, Pool, Transacted};
-use std::{future::Future, sync::PoisonError, time::Duration};
+use std::{future::Future, panic::Location, sync::PoisonError, time::Duration};
 
 /// The way of one call through the manager: the only copy of picking, breaking, failing over.
 ///
@@ -26,6 +26,8 @@ pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
     first: Option<usize>,
     way: Way,
     kind: CallKind,
+    /// Where the call was made: named by its pool when a loan lasts too long.
+    location: &'static Location<'static>,
     began: Time,
     deadline: Time,
     tried: u32,
@@ -84,6 +86,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         target: Target<'_>,
         way: Way,
         kind: CallKind,
+        location: &'static Location<'static>,
         began: Time,
         deadline: Time,
     ) -> Result<Self, Error> {
@@ -105,6 +108,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             first: None,
             way,
             kind,
+            location,
             began,
             deadline,
             tried: 0,
@@ -194,7 +198,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             Err(error) => match error.kind() {
                 Kind::Fault(fault) => (fault.is_of_database(), true),
                 Kind::Timeout(Stage::Open) => (true, true),
-                Kind::Timeout(Stage::Wait) | Kind::Closed => (false, false),
+                Kind::Timeout(Stage::Wait) | Kind::QueueFull | Kind::Closed => (false, false),
                 _ => (false, true),
             },
         };
@@ -263,7 +267,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 Err(error) => return Some(Err(error)),
             };
             let (pool, loan) = self.pool(attempt.member);
-            let Some(lent) = pool.lend_now(loan, now) else {
+            let Some(lent) = pool.lend_now_from(loan, now, self.location) else {
                 self.picked = Some(attempt);
                 return None;
             };
@@ -320,7 +324,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         loan: Loan,
         now: Time,
     ) -> impl Future<Output = Result<Lent<'m, B>, Error>> + use<'s, 'm, B> {
-        let lending = self.pool(attempt.member).0.lend(loan, now, self.deadline);
+        let lending = self.pool(attempt.member).0.lend_from(loan, now, self.deadline, self.location);
         async move {
             let lent = lending.await;
             self.progress.waited += self.manager.clock.now().since(now);

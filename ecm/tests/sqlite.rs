@@ -245,7 +245,8 @@ fn a_replica_serves_reads_and_the_primary_writes() {
 #[test]
 fn a_pool_that_is_used_up_says_so_in_time() {
     let folder = tempfile::tempdir().unwrap();
-    let pool = PoolConfig { max_connections: 1, connection_timeout: Duration::from_millis(30) };
+    let pool =
+        PoolConfig { max_connections: 1, connection_timeout: Duration::from_millis(30), ..PoolConfig::default() };
     let database = Database::new("main", Sqlite::open(folder.path().join("a.db"))).pool(pool);
     let manager = ConnectionManager::builder().database(database).build().unwrap();
     let error = manager.read(|_| Ok(manager.query("SELECT 1").one::<i64>().wait()?)).wait().unwrap_err();

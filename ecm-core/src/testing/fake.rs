@@ -1,4 +1,4 @@
-use super::FakeConnection;
+use super::{FakeConnection, TestClock};
 use crate::{Abilities, Access, Backend, Clock, Failure, Fault, FaultKind, Limit, Time, block_on};
 use std::{
     collections::BTreeMap,
@@ -83,11 +83,13 @@ pub(super) struct State {
     pub(super) fail_check_outs: Fails,
     pub(super) fail_statements: Fails,
     pub(super) fail_resets: Fails,
+    pub(super) fail_pings: Fails,
     pub(super) fail_commits: Fails,
     pub(super) lose_commits: u32,
     held_statements: u32,
     held_connects: u32,
     slow_statements: Duration,
+    slow_connects: Option<(Duration, TestClock)>,
     sleepers: Vec<Waker>,
     pub(super) asleep: usize,
 }
@@ -147,6 +149,16 @@ impl Fake {
     /// The next `times` resets fail like this.
     pub fn fail_resets(&self, kind: FaultKind, times: u32) {
         self.0.lock().fail_resets = Fails { kind: Some(kind), left: times };
+    }
+
+    /// The next `times` connections that are asked whether they work do not, for this reason.
+    pub fn fail_pings(&self, kind: FaultKind, times: u32) {
+        self.0.lock().fail_pings = Fails { kind: Some(kind), left: times };
+    }
+
+    /// Every connect, also one that fails, takes this long: it moves the clock on by so much.
+    pub fn slow_connects(&self, span: Duration, clock: &TestClock) {
+        self.0.lock().slow_connects = Some((span, clock.clone()));
     }
 
     /// The next `times` commits fail like this, and nothing of them is there.
@@ -282,6 +294,10 @@ impl Backend for Fake {
     fn connect(&self, access: Access, clock: &Arc<dyn Clock>) -> Result<FakeConnection, Failure> {
         self.0.lock().counts.connects += 1;
         self.0.sleep(&**clock, &|state, _| (state.held_connects == 0).then_some(()), [Time::NEVER; 2]);
+        let slow = self.0.lock().slow_connects.clone();
+        if let Some((span, clock)) = slow {
+            clock.advance(span);
+        }
         let mut state = self.0.lock();
         if let Err(failure) = state.fail_connects.next() {
             state.counts.closes += 1;

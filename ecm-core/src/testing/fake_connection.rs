@@ -217,8 +217,9 @@ impl Connection for FakeConnection {
     }
 
     fn ping(&mut self) -> Result<(), Failure> {
-        self.tx.shared.lock().counts.pings += 1;
-        Ok(())
+        let mut state = self.tx.shared.lock();
+        state.counts.pings += 1;
+        state.fail_pings.next()
     }
 
     fn interrupter(&self) -> Arc<dyn Interrupt> {

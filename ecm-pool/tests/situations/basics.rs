@@ -1,10 +1,10 @@
-use crate::support::{Bench, SECOND, id, parts};
+use crate::support::{Bench, SECOND, Told, id, parts};
 use ecm_core::{
-    CheckIn, Connection, Event, FaultKind, Interest, Kind, Loan, Observer, PoolLoad, Sizing, Target, Time, Transact,
+    CheckIn, Connection, FaultKind, Interest, Kind, Loan, PoolLoad, Sizing, Target, Time, Transact,
     testing::{Fake, TestClock},
 };
 use ecm_pool::{Lane, Lending, Lent, Pool, PoolConfig, PoolParts};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -87,7 +87,7 @@ fn an_idle_connection_that_went_bad_is_replaced_by_a_fresh_one() {
 fn a_transaction_left_open_does_not_reach_the_next_borrower() {
     let clock = TestClock::new();
     let fake = Fake::new();
-    let lane = Lane::new(Arc::new(fake.clone()), PoolConfig::default(), parts(&clock));
+    let lane = Lane::new(Arc::new(fake.clone()), PoolConfig::untended(), parts(&clock));
     let lend = || ecm_core::block_on(lane.pool().lend(Loan::Write, Time::START, Time::NEVER)).unwrap();
     let mut writer = lend();
     writer.begin(ecm_core::Durability::Configured).unwrap();
@@ -127,8 +127,8 @@ struct AtMost(u32);
 
 impl Sizing for AtMost {
     fn target(&self, load: &PoolLoad, _now: Time) -> Target {
-        assert!(load.waiting > 0, "it is asked for somebody");
-        Target { most: self.0 }
+        assert!(load.max_connections > 0);
+        Target::up_to(self.0)
     }
 }
 
@@ -136,8 +136,8 @@ impl Sizing for AtMost {
 fn a_sizing_strategy_keeps_the_pool_small_but_never_empty() {
     for (most, max_connections, expected) in [(2, 5, 2), (0, 5, 1), (9, 3, 3)] {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let config = PoolConfig { max_connections, ..PoolConfig::default() };
-        let parts = PoolParts { sizing: Box::new(AtMost(most)), ..parts(&clock) };
+        let config = PoolConfig { max_connections, ..PoolConfig::untended() };
+        let parts = PoolParts { sizing: Some(Box::new(AtMost(most))), ..parts(&clock) };
         let pool = Pool::new(Arc::new(fake.clone()), config, parts);
         let bench = Bench { fake, clock, pool };
         let lent: Vec<_> = (0..expected).map(|_| bench.lends()).collect();
@@ -148,35 +148,18 @@ fn a_sizing_strategy_keeps_the_pool_small_but_never_empty() {
     }
 }
 
-#[derive(Debug, Default)]
-struct Told(Interest, Mutex<Vec<String>>);
-
-impl Observer for Told {
-    fn interest(&self) -> Interest {
-        self.0
-    }
-    fn event(&self, event: &Event<'_>) {
-        let line = match event {
-            Event::Opened { database, .. } => format!("{database} opened"),
-            Event::Closed { database, why } => format!("{database} closed: {why}"),
-            other => format!("{other:?}"),
-        };
-        self.1.lock().unwrap().push(line);
-    }
-}
-
 #[test]
 fn an_observer_is_told_of_openings_and_closings_only_if_it_wants_to() {
     let story = |interest| {
-        let (clock, told) = (TestClock::new(), Arc::new(Told(interest, Mutex::default())));
+        let (clock, told) = (TestClock::new(), Arc::new(Told::about(interest)));
         let parts = PoolParts { observer: told.clone(), ..parts(&clock) };
-        let pool = Pool::new(Arc::new(Fake::new()), PoolConfig::default(), parts);
+        let pool = Pool::new(Arc::new(Fake::new()), PoolConfig::untended(), parts);
         ecm_core::block_on(pool.lend(Loan::Read, Time::START, Time::NEVER)).unwrap().discard();
         drop(ecm_core::block_on(pool.lend(Loan::Read, Time::START, Time::NEVER)).unwrap());
         drop(pool.lend_now(Loan::Read, Time::START).unwrap());
         pool.close();
         drop(pool);
-        Arc::into_inner(told).unwrap().1.into_inner().unwrap()
+        told.take()
     };
     let expected =
         ["main opened", "main closed: its borrower discarded it", "main opened", "main closed: the pool is closed"];

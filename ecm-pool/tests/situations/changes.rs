@@ -6,7 +6,7 @@ use ecm_pool::PoolConfig;
 use std::thread;
 
 fn at_most(max_connections: u32) -> PoolConfig {
-    PoolConfig { max_connections, ..PoolConfig::default() }
+    PoolConfig { max_connections, ..PoolConfig::untended() }
 }
 
 #[test]
@@ -96,7 +96,10 @@ fn a_new_timeout_holds_for_those_who_ask_after_it() {
     let bench = Bench::of(1);
     let _held = bench.lends();
     let mut before = bench.waits();
-    bench.pool.reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND }).unwrap();
+    bench
+        .pool
+        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::untended() })
+        .unwrap();
     let after = bench.waits();
     bench.clock.advance(SECOND);
     assert!(before.poll().is_pending());

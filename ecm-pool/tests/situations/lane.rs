@@ -28,7 +28,7 @@ where
 {
     fn to(backend: B) -> Self {
         let clock = TestClock::new();
-        let config = PoolConfig { max_connections: 9, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections: 9, ..PoolConfig::untended() };
         let lane = Lane::new(Arc::new(backend), config, parts(&clock));
         Self { clock, lane }
     }
@@ -57,7 +57,7 @@ fn there_is_never_a_second_writer() {
     assert_eq!(writer.db().access(), Access::Write);
     let waited = block_on(writing.lane.pool().lend(Loan::Write, Time::START, Time::START));
     assert_eq!(waited.unwrap_err().kind(), Kind::Timeout(Stage::Wait));
-    writing.lane.pool().reconfigure(PoolConfig::default()).unwrap();
+    writing.lane.pool().reconfigure(PoolConfig::untended()).unwrap();
     assert_eq!(writing.lane.pool().status().max_connections, 1);
     let waited = block_on(writing.lane.pool().lend(Loan::Write, Time::START, Time::START));
     assert_eq!(waited.unwrap_err().kind(), Kind::Timeout(Stage::Wait));

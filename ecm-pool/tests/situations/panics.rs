@@ -25,7 +25,7 @@ struct Hard {
 impl Hard {
     fn new() -> Self {
         let rough = Rough::default();
-        let config = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
         let pool = Pool::new(Arc::new(rough.clone()), config, parts(&TestClock::new()));
         Self { rough, pool }
     }
@@ -144,7 +144,7 @@ fn a_connection_that_panics_while_its_borrower_panics_aborts_nothing() {
 #[test]
 fn a_connection_that_panics_when_it_is_closed_does_not_keep_the_others_open() {
     let rough = Rough::default();
-    let pool = Pool::new(Arc::new(rough.clone()), PoolConfig::default(), parts(&TestClock::new()));
+    let pool = Pool::new(Arc::new(rough.clone()), PoolConfig::untended(), parts(&TestClock::new()));
     let lend = || Asked::new(pool.lend(Loan::Read, Time::START, Time::NEVER)).served();
     drop((lend(), lend(), lend()));
     drop([lend(), lend(), lend()]);
@@ -170,7 +170,7 @@ impl Observer for Touchy {
 fn an_observer_that_panics_costs_no_place() {
     let touchy = Arc::new(Touchy::default());
     let parts = PoolParts { observer: touchy.clone(), ..parts(&TestClock::new()) };
-    let config = PoolConfig { max_connections: 1, ..PoolConfig::default() };
+    let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
     let rough = Rough::default();
     let hard = Hard { pool: Pool::new(Arc::new(rough.clone()), config, parts), rough };
     touchy.0.store(true, Ordering::SeqCst);

@@ -16,7 +16,8 @@ const LOANS: usize = 20_000;
 fn many_threads_on_two_connections_never_share_one() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let fake = Fake::new();
-    let config = PoolConfig { max_connections: 2, connection_timeout: Duration::from_secs(3600) };
+    let config =
+        PoolConfig { max_connections: 2, connection_timeout: Duration::from_secs(3600), ..PoolConfig::untended() };
     let pool = Pool::new(Arc::new(fake.clone()), config, PoolParts::new("main", Arc::clone(&clock)));
     let held: Vec<AtomicBool> = (0..10_000).map(|_| AtomicBool::new(false)).collect();
     thread::scope(|scope| {

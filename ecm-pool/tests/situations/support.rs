@@ -1,15 +1,15 @@
 //! A pool over a fake, and callers that are polled by hand.
 
 use ecm_core::{
-    Backend, Clock, Connection, Error, Loan, PoolStatus, Time,
+    Backend, Clock, Connection, Error, Event, Interest, Loan, Observer, PoolStatus, Time,
     testing::{Fake, TestClock},
 };
-use ecm_pool::{Lending, Lent, Pool, PoolConfig, PoolParts};
+use ecm_pool::{Lending, Lent, Pool, PoolConfig, PoolParts, Workers};
 use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
@@ -27,7 +27,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn of(max_connections: u32) -> Self {
-        Self::configured(PoolConfig { max_connections, ..PoolConfig::default() })
+        Self::configured(PoolConfig { max_connections, ..PoolConfig::untended() })
     }
 
     pub(crate) fn configured(config: PoolConfig) -> Self {
@@ -37,11 +37,13 @@ impl Bench {
     }
 
     /// A caller without a deadline of its own, not polled yet.
+    #[track_caller]
     pub(crate) fn asks(&self) -> Asked<'_, Fake> {
         Asked::new(self.pool.lend(Loan::Read, self.clock.now(), Time::NEVER))
     }
 
     /// A caller who waits.
+    #[track_caller]
     pub(crate) fn waits(&self) -> Asked<'_, Fake> {
         let mut asked = self.asks();
         assert!(asked.poll().is_pending(), "{:?}", self.pool);
@@ -49,10 +51,12 @@ impl Bench {
     }
 
     /// A caller who is served at once.
+    #[track_caller]
     pub(crate) fn lends(&self) -> Lent<'_, Fake> {
         self.asks().served()
     }
 
+    #[track_caller]
     pub(crate) fn lends_now(&self) -> Option<Lent<'_, Fake>> {
         self.pool.lend_now(Loan::Read, self.clock.now())
     }
@@ -72,6 +76,49 @@ impl Bench {
 
 pub(crate) fn parts(clock: &TestClock) -> PoolParts {
     PoolParts::new("main", Arc::new(clock.clone()))
+}
+
+/// Does the work of a pool at once, on the thread that has caused it.
+#[derive(Debug)]
+pub(crate) struct Inline;
+
+impl Workers for Inline {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        work();
+        true
+    }
+}
+
+/// An observer that writes down what it is told.
+#[derive(Debug)]
+pub(crate) struct Told(Interest, Mutex<Vec<String>>);
+
+impl Told {
+    pub(crate) fn about(interest: Interest) -> Self {
+        Self(interest, Mutex::default())
+    }
+
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.1.lock().unwrap())
+    }
+}
+
+impl Observer for Told {
+    fn interest(&self) -> Interest {
+        self.0
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let line = match event {
+            Event::Opened { database, .. } => format!("{database} opened"),
+            Event::Closed { database, why } => format!("{database} closed: {why}"),
+            Event::Overdue { database, location: Some(location), age } => {
+                format!("{database} overdue after {age:?} from {location}")
+            }
+            other => format!("{other:?}"),
+        };
+        self.1.lock().unwrap().push(line);
+    }
 }
 
 /// Which connection of the fake this is.

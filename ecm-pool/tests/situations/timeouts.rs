@@ -6,8 +6,10 @@ use std::{error::Error as _, thread};
 
 #[test]
 fn a_wait_that_was_in_vain_tells_how_the_pool_stands() {
-    let bench = Bench::configured(PoolConfig { max_connections: 2, connection_timeout: 5 * SECOND });
+    let bench =
+        Bench::configured(PoolConfig { max_connections: 2, connection_timeout: 5 * SECOND, ..PoolConfig::untended() });
     let _held = bench.lends();
+    let from = format!("{}:{}", file!(), line!() - 1);
     bench.clock.advance(SECOND);
     let _other = bench.lends();
     let waiting = bench.waits();
@@ -18,10 +20,15 @@ fn a_wait_that_was_in_vain_tells_how_the_pool_stands() {
     assert_eq!(waiting.rings(), 1);
     let error = waiting.refused();
     assert_eq!(error.kind(), Kind::Timeout(Stage::Wait));
+    let message = error.to_string();
+    let (message, column) = message.rsplit_once(':').unwrap();
+    assert!(column.parse::<u32>().is_ok(), "{column}");
     assert_eq!(
-        error.to_string(),
-        "database \"main\": gave up after 5.0s waiting for a connection: 2 of at most 2 connections are open, \
-         2 lent, 0 being opened, 2 waiting; the oldest loan has lasted 6.0s"
+        message,
+        format!(
+            "database \"main\": gave up after 5.0s waiting for a connection: 2 of at most 2 connections are open, \
+             0 idle, 2 lent, 0 being opened, 2 waiting; the oldest loan has lasted 6.0s, made at {from}"
+        )
     );
     let status = bench.status();
     assert_eq!((status.waits, status.timeouts, status.waiting), (2, 1, 1));
@@ -33,7 +40,10 @@ fn a_wait_that_was_in_vain_names_the_last_failure_to_open() {
     let held = bench.lends();
     bench.fake.fail_connects(FaultKind::Storage, 1);
     drop(bench.asks().refused());
-    bench.pool.reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND }).unwrap();
+    bench
+        .pool
+        .reconfigure(PoolConfig { max_connections: 1, connection_timeout: SECOND, ..PoolConfig::untended() })
+        .unwrap();
     let waiting = bench.waits();
     bench.clock.advance(SECOND);
     let message = waiting.refused().to_string();
@@ -48,7 +58,11 @@ fn a_wait_that_was_in_vain_names_the_last_failure_to_open() {
 
 #[test]
 fn without_a_timeout_nobody_waits_but_connections_are_opened() {
-    let bench = Bench::configured(PoolConfig { max_connections: 1, connection_timeout: Duration::ZERO });
+    let bench = Bench::configured(PoolConfig {
+        max_connections: 1,
+        connection_timeout: Duration::ZERO,
+        ..PoolConfig::untended()
+    });
     let held = bench.lends();
     let error = bench.asks().refused();
     assert_eq!(error.kind(), Kind::Timeout(Stage::Wait));

@@ -1,0 +1,131 @@
+use crate::{
+    Lent, Pool,
+    caller::{Caller, Shortage, Standing},
+    opening::{Opening, Purpose},
+};
+use ecm_core::{Alarm, Backend, Error, Kind, Loan, Stage, Time};
+use std::{
+    panic::Location,
+    task::{Context, Poll},
+};
+
+/// A caller on its way to a connection: what both kinds of lendings wait with.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    loan: Loan,
+    from: &'static Location<'static>,
+    asked: Time,
+    deadline: Time,
+    until: Time,
+    progress: Progress,
+    alarm: Alarm,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Progress {
+    New,
+    Waiting { ticket: u64 },
+    Done,
+}
+
+impl Asking {
+    pub(crate) fn new(loan: Loan, now: Time, deadline: Time, from: &'static Location<'static>) -> Self {
+        let (progress, alarm) = (Progress::New, Alarm::none());
+        Self { loan, from, asked: now, deadline, until: deadline, progress, alarm }
+    }
+
+    pub(crate) fn poll<'p, B: Backend>(
+        &mut self,
+        pool: &'p Pool<B>,
+        context: &Context<'_>,
+    ) -> Poll<Result<Lent<'p, B>, Error>> {
+        if let Progress::New = self.progress
+            && let Some(lent) = pool.take_at_once(self.asked, self.from)
+        {
+            self.progress = Progress::Done;
+            return Poll::Ready(self.begin(lent));
+        }
+        let standing = self.stand(pool, context);
+        self.progress = Progress::Done;
+        let answer = match standing {
+            Standing::Wait(ticket) => {
+                self.progress = Progress::Waiting { ticket };
+                self.alarm = pool.shared().clock.wake_at(self.until, context.waker());
+                return Poll::Pending;
+            }
+            Standing::Lend(loaned) => self.begin(Lent::of(pool, loaned)),
+            Standing::Open(vacancy) => self.open(Opening::new(pool, vacancy)),
+            Standing::TimedOut(shortage) => Err(self.too_late(pool, &shortage)),
+            Standing::QueueFull(shortage) => Err(queue_full(pool, &shortage)),
+            Standing::Closed => Err(pool.shared().closed()),
+        };
+        self.alarm = Alarm::none();
+        Poll::Ready(answer)
+    }
+
+    /// Leaves the queue; what was handed over already goes to the next.
+    pub(crate) fn leave<B: Backend>(&self, pool: &Pool<B>) {
+        if let Progress::Waiting { ticket } = self.progress {
+            pool.shared().locked(|state, after| state.leave(ticket, after));
+        }
+    }
+
+    fn stand<B: Backend>(&mut self, pool: &Pool<B>, context: &Context<'_>) -> Standing<B::Connection> {
+        let shared = pool.shared();
+        let (waker, asked, from) = (context.waker(), self.asked, self.from);
+        match self.progress {
+            Progress::New => shared.locked(|state, after| {
+                self.until = self.deadline.min(asked + state.config().connection_timeout);
+                state.ask(&Caller { waker, asked, now: asked, until: self.until, from }, after)
+            }),
+            Progress::Waiting { ticket } => {
+                let caller = Caller { waker, asked, now: shared.clock.now(), until: self.until, from };
+                shared.locked(|state, after| state.ask_again(ticket, &caller, after))
+            }
+            Progress::Done => panic!("a lending was polled after it had answered"),
+        }
+    }
+
+    fn begin<'p, B: Backend>(&self, mut lent: Lent<'p, B>) -> Result<Lent<'p, B>, Error> {
+        match lent.start(self.loan) {
+            Ok(()) => Ok(lent),
+            // A pooled connection may have gone bad at any time since its last use; only what a fresh
+            // one says is about the database.
+            Err(_) => self.open(lent.reopen()),
+        }
+    }
+
+    fn open<'p, B: Backend>(&self, opening: Opening<'p, B>) -> Result<Lent<'p, B>, Error> {
+        let Self { loan, from, asked, deadline, .. } = *self;
+        opening.open(&Purpose { loan, from, asked, deadline })
+    }
+
+    fn too_late<B: Backend>(&self, pool: &Pool<B>, shortage: &Shortage) -> Error {
+        let shared = pool.shared();
+        let waited = shared.clock.now().since(self.asked);
+        Error::timeout(Stage::Wait, waited, describe(shortage)).in_database(&shared.name)
+    }
+}
+
+fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Error {
+    let message = format!("as many callers wait for a connection as may: {}", describe(shortage));
+    Error::new(Kind::QueueFull, message).in_database(&pool.shared().name)
+}
+
+fn describe(shortage: &Shortage) -> String {
+    let Shortage { status, oldest_loan_from, last_failure } = shortage;
+    let mut detail = format!(
+        "{} of at most {} connections are open, {} idle, {} lent, {} being opened, {} waiting",
+        status.open, status.max_connections, status.idle, status.lent, status.opening, status.waiting,
+    );
+    if let Some(age) = status.oldest_loan {
+        detail += &format!("; the oldest loan has lasted {age:.1?}");
+    }
+    if let Some(from) = oldest_loan_from {
+        detail += &format!(", made at {from}");
+    }
+    if let Some(failure) = last_failure {
+        detail += &format!("; the last attempt to open one failed: {failure}");
+    }
+    detail
+}
