@@ -96,6 +96,7 @@ impl<'a> Admission<'a> {
     ///
     /// # Errors
     /// It refuses.
+    #[inline]
     pub fn ask(breaker: &'a dyn Breaker, now: Time) -> Result<Self, Rejected> {
         let permit = breaker.admit(now)?;
         Ok(Self { breaker, permit, at: now })
@@ -108,17 +109,20 @@ impl<'a> Admission<'a> {
     }
 
     /// The database has answered.
+    #[inline]
     pub fn succeeded(self, now: Time) {
         let took = now.since(self.at);
         self.record(Outcome::Success { took }, now);
     }
 
     /// The database has failed.
+    #[inline]
     pub fn failed(self, now: Time) {
         let took = now.since(self.at);
         self.record(Outcome::Failure { took }, now);
     }
 
+    #[inline]
     fn record(self, outcome: Outcome, now: Time) {
         let this = std::mem::ManuallyDrop::new(self);
         this.breaker.record(this.permit, outcome, now);
@@ -126,6 +130,7 @@ impl<'a> Admission<'a> {
 }
 
 impl Drop for Admission<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.breaker.record(self.permit, Outcome::Abandoned, self.at);
     }
