@@ -5,6 +5,9 @@ use std::{fmt::Debug, time::Duration};
 ///
 /// # Concurrency
 /// Called by every thread that calls; must not block.
+///
+/// # Tests
+/// With the feature `testing`, `testing::conformance::breaker` holds an implementation to all this.
 pub trait Breaker: Send + Sync + Debug {
     /// Admits a call, or says when to ask again.
     ///
@@ -15,6 +18,9 @@ pub trait Breaker: Send + Sync + Debug {
     fn admit(&self, now: Time) -> Result<Permit, Rejected>;
 
     /// How an admitted call ended. A permit of an epoch that is over must not count.
+    ///
+    /// What was abandoned counts neither for nor against the database, and makes room for another
+    /// trial if it was one. It may come with the time of its admission.
     fn record(&self, permit: Permit, outcome: Outcome, now: Time);
 
     /// What it would do now, for people and for [`resume`](Breaker::resume).
