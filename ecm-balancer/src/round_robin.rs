@@ -1,43 +1,49 @@
+use crate::{shares::Shares, turns::Turns};
 use ecm_core::{Balancer, Intent, Mask, Node};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Every fit database in turn.
+/// Every fit database in turn, exactly in proportion to its weight.
 ///
-/// While the set of fit databases stays the same, the shares are exact, whatever number of threads
-/// picks: after `n` picks of `k` databases each was picked `n / k` times, rounded up or down.
-/// Priorities and weights play no part.
+/// While the fit databases and their weights stay the same, the shares are exact, whatever number
+/// of threads picks: of as many picks as their weights add up to, each database gets its weight. If
+/// all weights of the group are the same, of as many picks as databases are fit each gets one. The
+/// turns of a heavy database are spread over the round. Priorities play no part.
 ///
-/// A pick is one atomic addition and a walk over the set bits of the mask.
+/// A pick is one atomic addition and a look at the weights of all nodes.
 ///
 /// ```
 /// use ecm_balancer::RoundRobin;
 /// use ecm_core::{Balancer, CallKind, Context, Intent, Mask, Node};
 ///
-/// let nodes = ["a", "b", "c"].map(Node::new);
+/// let mut nodes = ["a", "b", "c"].map(Node::new);
 /// let (balancer, intent) = (RoundRobin::new(), Intent::new(CallKind::Read, &Context::NONE));
-/// let picks: Vec<_> = (0..4).filter_map(|_| balancer.pick(&nodes, Mask::first(3).without(1), &intent)).collect();
-/// assert_eq!(picks, [0, 2, 0, 2]);
+/// let picks = |nodes: &[Node], fit| (0..4).filter_map(|_| balancer.pick(nodes, fit, &intent)).collect::<Vec<_>>();
+/// assert_eq!(picks(&nodes, Mask::first(3).without(1)), [0, 2, 0, 2]);
+///
+/// nodes[1].weight = 2;
+/// assert_eq!(picks(&nodes, Mask::first(3)), [0, 2, 1, 1]);
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RoundRobin {
-    next: AtomicUsize,
+    turns: Turns,
 }
 
 impl RoundRobin {
     /// Begins with the first database.
     #[must_use]
     pub const fn new() -> Self {
-        Self { next: AtomicUsize::new(0) }
+        Self { turns: Turns::new() }
+    }
+}
+
+impl Default for RoundRobin {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 impl Balancer for RoundRobin {
-    fn pick(&self, _nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
-        if fit.is_empty() {
-            return None;
-        }
-        let turn = self.next.fetch_add(1, Ordering::Relaxed) % fit.len();
-        fit.iter().nth(turn)
+    fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
+        self.turns.next(nodes, Shares::of(nodes, fit)?)
     }
 }
 
@@ -48,8 +54,10 @@ mod tests {
     use proptest::prelude::*;
     use std::thread;
 
-    fn nodes(count: usize) -> Vec<Node> {
-        (0..count).map(|index| Node::new(format!("node-{index}"))).collect()
+    const INTENT: Intent<'_> = Intent::new(CallKind::Read, &Context::NONE);
+
+    fn nodes(weights: &[u32]) -> Vec<Node> {
+        weights.iter().map(|&weight| Node { weight, ..Node::new("node") }).collect()
     }
 
     proptest! {
@@ -57,12 +65,11 @@ mod tests {
         fn only_fit_databases_are_picked_each_as_often_as_any_other(
             fit in proptest::collection::btree_set(0_usize..64, 1..64), picks in 1_usize..500,
         ) {
-            let (balancer, nodes) = (RoundRobin::new(), nodes(64));
+            let (balancer, nodes) = (RoundRobin::new(), nodes(&[7; 64]));
             let mask: Mask = fit.iter().copied().collect();
             let mut counts = [0_usize; 64];
             for _ in 0..picks {
-                let picked = balancer.pick(&nodes, mask, &Intent::new(CallKind::Read, &Context::NONE));
-                counts[picked.expect("the mask is not empty")] += 1;
+                counts[balancer.pick(&nodes, mask, &INTENT).expect("the mask is not empty")] += 1;
             }
             for (index, &count) in counts.iter().enumerate() {
                 let least = if fit.contains(&index) { picks / fit.len() } else { 0 };
@@ -70,32 +77,63 @@ mod tests {
                 prop_assert!((least..=most).contains(&count), "{index} was picked {count} times");
             }
         }
-    }
 
-    #[test]
-    fn shares_are_exact_under_concurrency() {
-        const EACH: usize = 3_000;
-        let (balancer, nodes) = (RoundRobin::new(), nodes(3));
-        let picked: Vec<_> = thread::scope(|scope| {
-            let count = || {
-                let mut counts = [0; 3];
-                for _ in 0..EACH {
-                    let intent = Intent::new(CallKind::Read, &Context::NONE);
-                    counts[balancer.pick(&nodes, Mask::first(3), &intent).expect("three are fit")] += 1;
-                }
-                counts
-            };
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(count)).collect();
-            threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
-        });
-        for index in 0..3 {
-            assert_eq!(picked.iter().map(|counts| counts[index]).sum::<usize>(), 4 * EACH / 3);
+        #[test]
+        fn of_as_many_picks_as_the_weights_add_up_to_each_database_gets_its_weight(
+            weights in proptest::collection::vec(1_u32..30, 2..=64), unfit in 0_usize..64, offset in 0_u32..100,
+        ) {
+            let (balancer, nodes) = (RoundRobin::new(), nodes(&weights));
+            let mask = Mask::first(weights.len()).without(unfit);
+            let pick = || balancer.pick(&nodes, mask, &INTENT).expect("the mask is not empty");
+            let mut counts = vec![0; weights.len()];
+            (0..offset).for_each(|_| counts[pick()] = 0);
+            (0..mask.iter().map(|index| weights[index]).sum()).for_each(|_: u32| counts[pick()] += 1);
+            for index in mask.iter() {
+                prop_assert_eq!(counts[index], weights[index]);
+            }
         }
     }
 
     #[test]
+    fn shares_are_exact_under_concurrency() {
+        const THREADS: u32 = 16;
+        for weights in [[1, 1, 1], [5, 2, 1]] {
+            let (balancer, nodes) = (RoundRobin::new(), nodes(&weights));
+            let turns: u32 = weights.iter().sum();
+            let count = || {
+                let mut counts = [0; 3];
+                for _ in 0..turns * 100 {
+                    counts[balancer.pick(&nodes, Mask::first(3), &INTENT).expect("three are fit")] += 1;
+                }
+                counts
+            };
+            let picked: Vec<[u32; 3]> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(count)).collect();
+                threads.into_iter().map(|thread| thread.join().expect("no thread panics")).collect()
+            });
+            for (index, weight) in weights.into_iter().enumerate() {
+                assert_eq!(picked.iter().map(|counts| counts[index]).sum::<u32>(), weight * 100 * THREADS);
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_refuses_leaves_its_share_to_the_others_evenly() {
+        let (balancer, nodes) = (RoundRobin::new(), nodes(&[1; 4]));
+        let mut counts = [0; 4];
+        for _ in 0..400 {
+            let all = Mask::first(4);
+            let first = balancer.pick(&nodes, all, &INTENT).unwrap();
+            let admitted = if first == 0 { balancer.pick(&nodes, all.without(0), &INTENT).unwrap() } else { first };
+            counts[admitted] += 1;
+        }
+        assert_eq!(counts[0], 0);
+        assert!(counts[1..].iter().all(|count| (133..=134).contains(count)), "{counts:?}");
+    }
+
+    #[test]
     fn nothing_fit_is_nothing_picked() {
-        let picked = RoundRobin::new().pick(&nodes(2), Mask::NONE, &Intent::new(CallKind::Read, &Context::NONE));
-        assert_eq!(picked, None);
+        assert_eq!(RoundRobin::new().pick(&nodes(&[1, 1]), Mask::NONE, &INTENT), None);
+        assert_eq!(RoundRobin::new().pick(&[], Mask::NONE, &INTENT), None);
     }
 }

@@ -5,6 +5,9 @@ use std::{fmt::Debug, time::Duration};
 ///
 /// # Concurrency
 /// Called by every thread that calls; a pick should cost tens of nanoseconds and never block.
+///
+/// # Tests
+/// With the feature `testing`, `testing::conformance::balancer` holds an implementation to all this.
 pub trait Balancer: Send + Sync + Debug {
     /// The index in `nodes` of a database of `fit`; `None` if it wants none of them.
     ///
@@ -13,6 +16,9 @@ pub trait Balancer: Send + Sync + Debug {
     fn pick(&self, nodes: &[Node], fit: Mask, intent: &Intent<'_>) -> Option<usize>;
 
     /// A call that was sent to `nodes[node]` has ended.
+    ///
+    /// Not every pick comes to this: a call may be refused or given up before it reaches the database.
+    /// And not every end was picked: a call for one database alone asks no balancer.
     fn settled(&self, _nodes: &[Node], _node: usize, _sample: &Sample) {}
 }
 

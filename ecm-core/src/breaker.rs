@@ -5,6 +5,9 @@ use std::{fmt::Debug, time::Duration};
 ///
 /// # Concurrency
 /// Called by every thread that calls; must not block.
+///
+/// # Tests
+/// With the feature `testing`, `testing::conformance::breaker` holds an implementation to all this.
 pub trait Breaker: Send + Sync + Debug {
     /// Admits a call, or says when to ask again.
     ///
@@ -15,6 +18,9 @@ pub trait Breaker: Send + Sync + Debug {
     fn admit(&self, now: Time) -> Result<Permit, Rejected>;
 
     /// How an admitted call ended. A permit of an epoch that is over must not count.
+    ///
+    /// What was abandoned counts neither for nor against the database, and makes room for another
+    /// trial if it was one. It may come with the time of its admission.
     fn record(&self, permit: Permit, outcome: Outcome, now: Time);
 
     /// What it would do now, for people and for [`resume`](Breaker::resume).
@@ -96,6 +102,7 @@ impl<'a> Admission<'a> {
     ///
     /// # Errors
     /// It refuses.
+    #[inline]
     pub fn ask(breaker: &'a dyn Breaker, now: Time) -> Result<Self, Rejected> {
         let permit = breaker.admit(now)?;
         Ok(Self { breaker, permit, at: now })
@@ -108,17 +115,20 @@ impl<'a> Admission<'a> {
     }
 
     /// The database has answered.
+    #[inline]
     pub fn succeeded(self, now: Time) {
         let took = now.since(self.at);
         self.record(Outcome::Success { took }, now);
     }
 
     /// The database has failed.
+    #[inline]
     pub fn failed(self, now: Time) {
         let took = now.since(self.at);
         self.record(Outcome::Failure { took }, now);
     }
 
+    #[inline]
     fn record(self, outcome: Outcome, now: Time) {
         let this = std::mem::ManuallyDrop::new(self);
         this.breaker.record(this.permit, outcome, now);
@@ -126,6 +136,7 @@ impl<'a> Admission<'a> {
 }
 
 impl Drop for Admission<'_> {
+    #[inline]
     fn drop(&mut self) {
         self.breaker.record(self.permit, Outcome::Abandoned, self.at);
     }

@@ -17,8 +17,9 @@
 //! Strategies compute, they do not wait: every method here is synchronous, may be called from many
 //! threads at once, and must neither block nor panic unless its documentation says otherwise.
 //!
-//! The feature `testing` adds a backend that can be steered and a clock that a test moves;
-//! `serde` makes the status types serialisable. Without features the crate depends on nothing but
+//! The feature `testing` adds a backend that can be steered, a clock that a test moves, and suites
+//! that hold an implementation to what its trait promises; `serde` makes the status types
+//! serialisable. Without features the crate depends on nothing but
 //! the standard library, and it re-exports nothing foreign.
 
 mod backend;

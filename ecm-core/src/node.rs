@@ -113,6 +113,12 @@ impl Mask {
         Self(self.0 & other.0)
     }
 
+    /// Those that are not in the other.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether this database is in it.
     #[must_use]
     pub const fn contains(self, index: usize) -> bool {
@@ -137,12 +143,32 @@ impl Mask {
         if self.0 == 0 { None } else { Some(self.0.trailing_zeros() as usize) }
     }
 
+    /// The index in it that has `n` others of it below; `None` if it has no more than `n`.
+    ///
+    /// Looks at each byte up to the answer, not at each index; at one alone where all below are in it.
+    #[must_use]
+    pub fn nth(self, n: usize) -> Option<usize> {
+        if n < self.0.trailing_ones() as usize {
+            return Some(n);
+        }
+        let mut left = n;
+        for (place, byte) in self.0.to_le_bytes().into_iter().enumerate() {
+            let ones = byte.count_ones() as usize;
+            if left < ones {
+                let above = (0..left).fold(byte, |rest, _| rest & (rest - 1));
+                return Some(place * 8 + above.trailing_zeros() as usize);
+            }
+            left -= ones;
+        }
+        None
+    }
+
     /// The indices in it, rising.
     pub fn iter(self) -> impl Iterator<Item = usize> {
         let mut rest = self;
         std::iter::from_fn(move || {
             let index = rest.lowest()?;
-            rest = rest.without(index);
+            rest.0 &= rest.0 - 1;
             Some(index)
         })
     }
@@ -175,6 +201,18 @@ mod tests {
             prop_assert_eq!(&mask.iter().collect::<BTreeSet<_>>(), &indices);
             prop_assert_eq!(mask.contains(gone), indices.contains(&gone));
             prop_assert!(!mask.without(gone).contains(gone));
+        }
+
+        #[test]
+        fn what_is_counted_off_is_what_is_walked_to(bits in any::<u64>(), dense in 0_usize..=64, other in any::<u64>()) {
+            for mask in [Mask(bits), Mask(bits).and(Mask(other)), Mask::first(dense), Mask::first(dense).without(dense / 2)] {
+                let walked: Vec<_> = mask.iter().collect();
+                let counted: Vec<_> = (0..64).map_while(|n| mask.nth(n)).collect();
+                prop_assert_eq!(&counted, &walked);
+                prop_assert_eq!((mask.nth(walked.len()), mask.nth(usize::MAX)), (None, None));
+                let rest: Vec<_> = walked.iter().copied().filter(|&index| !Mask(other).contains(index)).collect();
+                prop_assert_eq!(mask.minus(Mask(other)).iter().collect::<Vec<_>>(), rest);
+            }
         }
 
         #[test]
