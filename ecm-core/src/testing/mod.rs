@@ -1,4 +1,5 @@
-//! Doubles for tests: a backend that can be steered, and a clock that a test moves.
+//! Doubles for tests: a backend that can be steered, and a clock that a test moves. And [`conformance`]:
+//! what implementations of the traits are held to.
 //!
 //! ```
 //! use ecm_core::{Access, Backend, Clock, Connection, FaultKind, Loan, testing::{Fake, TestClock}};
@@ -16,6 +17,7 @@
 //! ```
 
 mod clock;
+pub mod conformance;
 mod fake;
 mod fake_connection;
 
