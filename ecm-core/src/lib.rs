@@ -17,10 +17,10 @@
 //! Strategies compute, they do not wait: every method here is synchronous, may be called from many
 //! threads at once, and must neither block nor panic unless its documentation says otherwise.
 //!
-//! The feature `testing` adds a backend that can be steered, a clock that a test moves, and suites
-//! that hold an implementation to what its trait promises; `serde` makes the status types
-//! serialisable. Without features the crate depends on nothing but
-//! the standard library, and it re-exports nothing foreign.
+//! The feature `testing` adds a backend that can be steered, a clock that a test moves, and a suite
+//! for each trait that holds an implementation to its contract; `serde` makes the status types
+//! serialisable. Without features the crate depends on nothing but the standard library, and it
+//! re-exports nothing foreign.
 
 mod backend;
 mod balancer;

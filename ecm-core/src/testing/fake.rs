@@ -14,7 +14,9 @@ use std::{
 ///
 /// Clones are the same database. It holds numbers under names, in transactions that commit or
 /// roll back. Its statements are `get NAME`, which answers one row with one column, `all`, which
-/// answers every name and number, and `set NAME`, which takes one parameter.
+/// answers every name and number, `set NAME`, which takes one parameter, `echo`, which answers its
+/// parameter, and `endless`, which answers one number after the other until it is stopped. A limit in
+/// steps counts statements, and rows of `endless`.
 #[derive(Clone, Debug, Default)]
 pub struct Fake(pub(super) Arc<Shared>);
 

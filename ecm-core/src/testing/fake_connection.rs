@@ -30,9 +30,12 @@ pub struct FakeDb {
     access: Access,
     id: u64,
     limit: Cell<Limit>,
+    steps_left: Cell<u64>,
     stopped: Cell<bool>,
     left: Cell<CheckIn>,
     interrupted: Arc<AtomicBool>,
+    /// What a read sees from its start to its end.
+    seen: RefCell<Option<BTreeMap<String, i64>>>,
     written: RefCell<Option<BTreeMap<String, i64>>>,
     savepoint: RefCell<Option<BTreeMap<String, i64>>>,
 }
@@ -58,9 +61,11 @@ impl FakeConnection {
             access,
             id,
             limit: Cell::default(),
+            steps_left: Cell::new(u64::MAX),
             stopped: Cell::new(false),
             left: Cell::new(CheckIn::Clean),
             interrupted: Arc::default(),
+            seen: RefCell::default(),
             written: RefCell::default(),
             savepoint: RefCell::default(),
         };
@@ -88,7 +93,8 @@ impl FakeDb {
     pub fn get(&self, name: &str) -> Result<Option<i64>, FakeError> {
         self.statement()?;
         let written = self.written.borrow().as_ref().and_then(|written| written.get(name).copied());
-        Ok(written.or_else(|| self.shared.lock().data.get(name).copied()))
+        let seen = || self.seen.borrow().as_ref().map(|seen| seen.get(name).copied());
+        Ok(written.or_else(|| seen().unwrap_or_else(|| self.shared.lock().data.get(name).copied())))
     }
 
     /// What the check-in shall say about this connection.
@@ -98,6 +104,7 @@ impl FakeDb {
 
     fn statement(&self) -> Result<(), FakeError> {
         self.shared.lock().counts.statements += 1;
+        self.step()?;
         let interrupted = || self.interrupted.swap(false, Ordering::SeqCst);
         match self.shared.take_time(&*self.clock, self.limit.get(), &interrupted) {
             Ended::ByLimit => {
@@ -110,6 +117,26 @@ impl FakeDb {
                 failed.map_err(|failure| failure.downcast().expect("a fake fails with its own error"))
             }
         }
+    }
+
+    /// One step: a statement, or a row of one that has no end.
+    fn step(&self) -> Result<(), FakeError> {
+        let left = self.steps_left.get();
+        let past = matches!(self.limit.get(), Limit::Until(end) if end <= self.clock.now());
+        if left == 0 || past {
+            self.stopped.set(true);
+            return Err(FakeError::new(FaultKind::Interrupted));
+        }
+        self.steps_left.set(left - u64::from(left != u64::MAX));
+        if self.interrupted.swap(false, Ordering::SeqCst) {
+            return Err(FakeError::new(FaultKind::Interrupted));
+        }
+        Ok(())
+    }
+
+    fn set_limit(&self, limit: Limit) {
+        self.limit.set(limit);
+        self.steps_left.set(if let Limit::Steps(steps) = limit { steps } else { u64::MAX });
     }
 }
 
@@ -183,16 +210,21 @@ impl Connection for FakeConnection {
         &mut self.tx.db
     }
 
-    fn check_out(&mut self, _loan: Loan) -> Result<(), Failure> {
+    fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
+        // An interrupt stops what runs; between two loans nothing does.
+        self.tx.interrupted.store(false, Ordering::SeqCst);
         let mut state = self.tx.shared.lock();
         state.counts.check_outs += 1;
-        state.fail_check_outs.next()
+        state.fail_check_outs.next()?;
+        self.tx.db.seen.replace((loan == Loan::Read).then(|| state.data.clone()));
+        Ok(())
     }
 
     fn check_in(&mut self) -> CheckIn {
         self.tx.shared.lock().counts.check_ins += 1;
-        self.tx.limit.set(Limit::None);
+        self.tx.set_limit(Limit::None);
         self.tx.stopped.set(false);
+        self.tx.seen.take();
         self.tx.interrupted.store(false, Ordering::SeqCst);
         if self.tx.written.borrow().is_some() {
             return CheckIn::Reset;
@@ -201,7 +233,7 @@ impl Connection for FakeConnection {
     }
 
     fn limit(&mut self, limit: Limit) {
-        self.tx.limit.set(limit);
+        self.tx.set_limit(limit);
     }
 
     fn stopped(&self) -> bool {
@@ -233,17 +265,20 @@ impl Connection for FakeConnection {
         let (columns, parameters, read_only) = match (words.next(), words.next(), words.next()) {
             (Some("get"), Some(name), None) => (Columns::new([name]), 0, true),
             (Some("all"), None, None) => (Columns::new(["name", "number"]), 0, true),
+            (Some("echo"), None, None) => (Columns::new(["value"]), 1, true),
+            (Some("endless"), None, None) => (Columns::new(["number"]), 0, true),
             (Some("set"), Some(_), None) => (Columns::default(), 1, false),
             _ => return Err(FakeError::new(FaultKind::Statement).into()),
         };
+        let of_numbers = matches!(sql.split_whitespace().next(), Some("get" | "all" | "set"));
         Ok(Analysis {
             read_only,
             columns: Arc::new(columns),
             parameters,
-            reads: if read_only { Box::new(["numbers".into()]) } else { Box::default() },
+            reads: if read_only && of_numbers { Box::new(["numbers".into()]) } else { Box::default() },
             writes: if read_only { Box::default() } else { Box::new(["numbers".into()]) },
             deterministic: true,
-            cacheable: read_only,
+            cacheable: read_only && of_numbers,
             ..Analysis::default()
         })
     }
@@ -267,6 +302,9 @@ impl Connection for FakeConnection {
         if !statement.analysis.read_only {
             return self.execute(statement, parameters).map(drop);
         }
+        if parameters.len() != statement.analysis.parameters {
+            return Err(FakeError::new(FaultKind::Statement).into());
+        }
         let columns = &statement.analysis.columns;
         if let Some(name) = statement.sql.strip_prefix("get ") {
             let number = self.tx.get(name.trim())?;
@@ -274,10 +312,24 @@ impl Connection for FakeConnection {
             return Ok(());
         }
         self.tx.statement()?;
-        let data = self.tx.shared.lock().data.clone();
-        for (name, number) in data {
-            if each(&FakeRow(columns, &[ValueRef::Text(&name), ValueRef::Integer(number)]))? == Flow::Stop {
-                break;
+        match &*statement.sql {
+            "echo" => drop(each(&FakeRow(columns, parameters))?),
+            "endless" => {
+                for number in 0.. {
+                    self.tx.step()?;
+                    if each(&FakeRow(columns, &[ValueRef::Integer(number)]))? == Flow::Stop {
+                        break;
+                    }
+                }
+            }
+            _ => {
+                let seen = self.tx.seen.borrow().clone();
+                let data = seen.unwrap_or_else(|| self.tx.shared.lock().data.clone());
+                for (name, number) in data {
+                    if each(&FakeRow(columns, &[ValueRef::Text(&name), ValueRef::Integer(number)]))? == Flow::Stop {
+                        break;
+                    }
+                }
             }
         }
         Ok(())

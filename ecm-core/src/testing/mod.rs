@@ -1,5 +1,5 @@
-//! Doubles for tests: a backend that can be steered, and a clock that a test moves; and in
-//! [`conformance`] suites that hold an implementation to what its trait promises.
+//! Doubles for tests: a backend that can be steered, and a clock that a test moves. And [`conformance`]:
+//! what implementations of the traits are held to.
 //!
 //! ```
 //! use ecm_core::{Access, Backend, Clock, Connection, FaultKind, Loan, testing::{Fake, TestClock}};
