@@ -22,7 +22,7 @@ impl Sizing for Bent {
             REPEATS => (asked % 100).clamp(1, load.max_connections),
             _ => wanted.clamp(1, load.max_connections),
         };
-        Target { most }
+        Target::up_to(most)
     }
 }
 
