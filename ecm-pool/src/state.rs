@@ -34,6 +34,7 @@ pub(crate) struct State<C> {
     ended: u64,
     waits: u64,
     timeouts: u64,
+    failures: u64,
     opened: u64,
     closes: u64,
 }
@@ -58,6 +59,7 @@ impl<C> State<C> {
             ended: 0,
             waits: 0,
             timeouts: 0,
+            failures: 0,
             opened: 0,
             closes: 0,
         }
@@ -164,6 +166,7 @@ impl<C> State<C> {
     /// A connection could not be opened.
     pub(crate) fn failed(&mut self, message: Arc<str>) {
         self.last_failure = Some(message);
+        self.failures += 1;
     }
 
     /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.
@@ -292,6 +295,7 @@ impl<C> State<C> {
         status.loans = self.ended + u64::from(status.lent - count(handed));
         status.waits = self.waits;
         status.timeouts = self.timeouts;
+        status.failures = self.failures;
         status.opened = self.opened;
         status.closed = self.closes;
         status.oldest_loan = oldest.map(|at| self.clock.now().since(at));
