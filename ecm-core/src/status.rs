@@ -88,6 +88,9 @@ pub struct PoolStatus {
     pub waits: u64,
     /// Waits that were given up, since the start.
     pub timeouts: u64,
+    /// Callers that were told that a connection could not be opened, or could not serve their loan,
+    /// since the start.
+    pub failures: u64,
     /// Connections opened since the start.
     pub opened: u64,
     /// Connections closed since the start.

@@ -47,6 +47,7 @@ pub(crate) struct State<C> {
     last_failure: Option<Arc<str>>,
     waits: u64,
     timeouts: u64,
+    failures: u64,
     opened: u64,
     closes: u64,
 }
@@ -86,6 +87,7 @@ impl<C> State<C> {
             last_failure: None,
             waits: 0,
             timeouts: 0,
+            failures: 0,
             opened: 0,
             closes: 0,
         }
@@ -202,6 +204,7 @@ impl<C> State<C> {
     /// A connection could not be opened.
     pub(crate) fn failed(&mut self, message: Arc<str>) {
         self.last_failure = Some(message);
+        self.failures += 1;
     }
 
     /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.
@@ -353,6 +356,7 @@ impl<C> State<C> {
         status.loans = self.front.slots.iter().map(|(_, slot)| slot.loans()).sum();
         status.waits = self.waits;
         status.timeouts = self.timeouts;
+        status.failures = self.failures;
         status.opened = self.opened;
         status.closed = self.closes;
         status.oldest_loan = self.oldest_loan().map(|(at, _)| self.clock.now().since(at));

@@ -134,7 +134,7 @@ impl<C> State<C> {
 
     /// The worker could not open a connection.
     pub(crate) fn failed_ahead(&mut self, vacancy: Vacancy, message: Arc<str>, after: &mut After<C>) {
-        self.failed(message);
+        self.last_failure = Some(message);
         let now = self.clock.now();
         let pause = PAUSES.0.saturating_mul(1 << self.tending.failures.min(16)).min(PAUSES.1);
         self.tending.failures += 1;

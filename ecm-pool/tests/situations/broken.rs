@@ -28,6 +28,7 @@ fn whoever_cannot_open_lets_the_next_one_try_and_gets_its_own_error() {
     assert_eq!(second.refused().fault().unwrap().kind, FaultKind::Memory);
     drop(third.served());
     assert_eq!(bench.figures(), [1, 0, 0, 0]);
+    assert_eq!((bench.status().loans, bench.status().failures), (2, 2));
 }
 
 #[test]

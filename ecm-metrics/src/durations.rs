@@ -1,0 +1,122 @@
+use crate::sync::AtomicU64;
+use std::{sync::atomic::Ordering, time::Duration};
+
+/// The upper bounds of the buckets, in nanoseconds and as they are shown, in seconds.
+///
+/// From 1 ms on they are those of OpenTelemetry's `db.client.operation.duration`. Calls of SQLite mostly
+/// take less, so there are finer ones below; a result from the cache falls into the first.
+pub(crate) const BOUNDS: [(u64, f64); 15] = [
+    (1_000, 0.000_001),
+    (5_000, 0.000_005),
+    (10_000, 0.000_01),
+    (50_000, 0.000_05),
+    (100_000, 0.000_1),
+    (500_000, 0.000_5),
+    (1_000_000, 0.001),
+    (5_000_000, 0.005),
+    (10_000_000, 0.01),
+    (50_000_000, 0.05),
+    (100_000_000, 0.1),
+    (500_000_000, 0.5),
+    (1_000_000_000, 1.0),
+    (5_000_000_000, 5.0),
+    (10_000_000_000, 10.0),
+];
+
+/// What a longer call counts as, so that no sum overflows: 13 days.
+const LONGEST: u64 = 1 << 50;
+
+/// The calls of one database: a histogram, and how many were slow. Counted without a lock, which is why
+/// it is not a `prometheus_client` histogram; in lines of memory of its own, so that threads that call
+/// different databases do not meet.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(crate) struct Durations {
+    buckets: [AtomicU64; BOUNDS.len() + 1],
+    nanos: AtomicU64,
+    slow: AtomicU64,
+}
+
+/// What was counted, read one figure after the other.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Counted {
+    pub(crate) buckets: [u64; BOUNDS.len() + 1],
+    pub(crate) nanos: u64,
+    pub(crate) slow: u64,
+}
+
+impl Durations {
+    pub(crate) fn count(&self, took: Duration, slow: bool) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
+        let bucket = BOUNDS.iter().position(|(bound, _)| nanos <= *bound).unwrap_or(BOUNDS.len());
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        if slow {
+            self.slow.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn counted(&self) -> Counted {
+        Counted {
+            buckets: self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed)),
+            nanos: self.nanos.load(Ordering::Relaxed),
+            slow: self.slow.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.buckets.iter().chain([&self.nanos, &self.slow]).for_each(|figure| figure.store(0, Ordering::Relaxed));
+    }
+}
+
+impl Counted {
+    pub(crate) fn calls(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(mine, theirs)| *mine += theirs);
+        self.nanos = self.nanos.saturating_add(other.nanos);
+        self.slow += other.slow;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_bounds_rise_and_are_the_same_in_both_units() {
+        assert!(BOUNDS.is_sorted());
+        for (nanos, seconds) in BOUNDS {
+            assert_eq!(Duration::from_secs_f64(seconds), Duration::from_nanos(nanos));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_call_is_in_the_first_bucket_whose_bound_it_does_not_exceed(
+            near in 0..BOUNDS.len(), off in -2_i64..=2, slow: bool,
+        ) {
+            let nanos = BOUNDS[near].0.checked_add_signed(off).unwrap();
+            let durations = Durations::default();
+            durations.count(Duration::from_nanos(nanos), slow);
+            let counted = durations.counted();
+            prop_assert_eq!((counted.calls(), counted.nanos, counted.slow), (1, nanos, u64::from(slow)));
+            prop_assert_eq!(counted.buckets[near + usize::from(off > 0)], 1);
+        }
+    }
+
+    #[test]
+    fn an_absurd_duration_does_not_spoil_the_sum() {
+        let durations = Durations::default();
+        for took in [Duration::MAX, Duration::from_secs(1 << 40), Duration::from_nanos(3)] {
+            durations.count(took, false);
+        }
+        let counted = durations.counted();
+        assert_eq!((counted.buckets[BOUNDS.len()], counted.nanos), (2, 2 * LONGEST + 3));
+        durations.clear();
+        assert_eq!(durations.counted(), Counted::default());
+    }
+}

@@ -1,0 +1,18 @@
+//! The atomics and locks of this crate: the standard library's, or those of the model checker.
+
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, AtomicUsize},
+};
+use std::sync::PoisonError;
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, AtomicUsize},
+};
+
+/// Locks, also after a panic under the lock: no state here is ever left half changed by one.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
