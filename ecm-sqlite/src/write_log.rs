@@ -1,6 +1,6 @@
 use ecm_core::Written;
 use rusqlite::hooks::{AuthAction, AuthContext};
-use std::collections::{BTreeSet, HashMap};
+use std::{collections::HashMap, sync::Arc};
 
 /// How many texts are remembered: far more than the driver keeps statements of, by default.
 const REMEMBERED: usize = 4096;
@@ -31,7 +31,9 @@ struct Window {
 
 #[derive(Debug, Default)]
 struct Tables {
-    names: BTreeSet<Box<str>>,
+    /// Sorted, each once. Shared and not copied, and the room for them is kept: a transaction that runs
+    /// known statements asks for no memory here.
+    names: Vec<Arc<str>>,
     /// Whether more may be written than the names tell.
     everything: bool,
 }
@@ -41,7 +43,7 @@ impl WriteLog {
     /// it is not known any more what those in it write.
     #[must_use]
     pub(crate) fn begin(&mut self) -> bool {
-        self.transaction = Tables::default();
+        self.transaction.clear();
         self.window = None;
         let outdated = std::mem::take(&mut self.outdated);
         if outdated {
@@ -92,13 +94,19 @@ impl WriteLog {
 
     /// A table is written past any statement.
     pub(crate) fn add(&mut self, table: &str) {
-        self.transaction.names.insert(table.to_ascii_lowercase().into());
+        self.transaction.insert(&table.to_ascii_lowercase().into());
     }
 
     /// What the transaction has written, after it was committed.
     pub(crate) fn written(&mut self) -> Written {
-        let Tables { names, everything } = std::mem::take(&mut self.transaction);
-        if everything { Written::Everything } else { Written::Tables(names.into_iter().collect()) }
+        let Tables { names, everything } = &self.transaction;
+        let written = if *everything {
+            Written::Everything
+        } else {
+            Written::Tables(names.iter().map(|name| Box::from(&**name)).collect())
+        };
+        self.transaction.clear();
+        written
     }
 }
 
@@ -110,7 +118,7 @@ impl Tables {
                 let in_main = context.database_name.is_none_or(|name| name.eq_ignore_ascii_case("main"));
                 let schema = ["sqlite_master", "sqlite_schema"].iter().any(|own| own.eq_ignore_ascii_case(table_name));
                 if in_main && !schema {
-                    self.names.insert(table_name.to_ascii_lowercase().into());
+                    self.insert(&table_name.to_ascii_lowercase().into());
                 } else {
                     self.everything = true;
                 }
@@ -124,10 +132,17 @@ impl Tables {
 
     fn add(&mut self, other: &Self) {
         self.everything |= other.everything;
-        for name in &other.names {
-            if !self.names.contains(name) {
-                self.names.insert(name.clone());
-            }
+        other.names.iter().for_each(|name| self.insert(name));
+    }
+
+    fn insert(&mut self, name: &Arc<str>) {
+        if let Err(place) = self.names.binary_search(name) {
+            self.names.insert(place, Arc::clone(name));
         }
+    }
+
+    fn clear(&mut self) {
+        self.names.clear();
+        self.everything = false;
     }
 }
