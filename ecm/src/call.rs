@@ -99,7 +99,7 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             let mut report = CallReport::new(kind, group, self.location, &self.context);
             report.database = progress.database;
             report.sql = sql;
-            report.took = self.manager.clock.now().since(began);
+            report.took = progress.ended.unwrap_or_else(|| self.manager.clock.now()).since(began);
             report.waited = progress.waited;
             report.attempts = progress.attempts;
             report.cached = progress.cached;

@@ -46,6 +46,8 @@ pub(crate) struct Progress<'m> {
     pub(crate) waited: Duration,
     pub(crate) position: Option<Position>,
     pub(crate) cached: bool,
+    /// When the last attempt ended: the clock is not read again for the report.
+    pub(crate) ended: Option<Time>,
 }
 
 /// One database that was picked and has admitted the call.
@@ -190,6 +192,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         drop(pending);
         self.tried += 1;
         self.progress.attempts += 1;
+        self.progress.ended = Some(now);
         self.progress.database = Some(&member.info.name);
         let (failed, reached) = match &result {
             Ok(_) => (false, true),
