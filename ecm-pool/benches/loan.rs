@@ -4,12 +4,9 @@
 //! thread; `threads-8-on-2` has two for eight, in each setting of fairness, and tells loans a second of
 //! all threads together.
 
-mod nothing;
-
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ecm_core::{Clock, Loan, SystemClock, Time, block_on};
+use ecm_core::{Clock, Loan, SystemClock, Time, block_on, testing::Nothing};
 use ecm_pool::{Fairness, Pool, PoolConfig, PoolParts};
-use nothing::Nothing;
 use std::{
     hint::black_box,
     sync::{Arc, Barrier},

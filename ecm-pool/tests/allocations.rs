@@ -1,47 +1,13 @@
 //! A loan of an idle connection allocates nothing, in whatever way it is asked for.
 #![cfg(not(shuttle))]
-#![expect(unsafe_code, reason = "an allocator that counts is an unsafe trait")]
 
-#[path = "../benches/nothing/mod.rs"]
-mod nothing;
-
-use ecm_core::{Clock, Loan, SystemClock, Time, block_on};
+use allocation_counter::measure;
+use ecm_core::{Clock, Loan, SystemClock, Time, block_on, testing::Nothing};
 use ecm_pool::{Pool, PoolConfig, PoolParts};
-use nothing::Nothing;
-use std::{
-    alloc::{GlobalAlloc, Layout, System},
-    cell::Cell,
-    sync::Arc,
-};
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-// SAFETY: everything is passed on to the system's allocator unchanged; the counter is a field of the
-// thread without a destructor, and counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are those that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer came from `alloc`, and so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
+use std::sync::Arc;
 
 fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
+    measure(work).count_total
 }
 
 #[test]

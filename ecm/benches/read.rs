@@ -4,11 +4,8 @@
 //! `over nothing` is a call whose closure does nothing, over a backend that does nothing: the whole
 //! of it is overhead.
 
-mod nothing;
-
 use criterion::{Criterion, criterion_group, criterion_main};
-use ecm::{ConnectionManager, Database, sqlite::rusqlite};
-use nothing::Nothing;
+use ecm::{ConnectionManager, Database, core::testing::Nothing, sqlite::rusqlite};
 use std::{hint::black_box, path::Path};
 
 const ROWS: i64 = 100_000;

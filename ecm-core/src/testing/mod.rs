@@ -20,7 +20,9 @@ mod clock;
 pub mod conformance;
 mod fake;
 mod fake_connection;
+mod nothing;
 
 pub use clock::TestClock;
 pub use fake::{Fake, FakeCounts, FakeError, Held};
 pub use fake_connection::{FakeConnection, FakeDb, FakeInterrupt, FakeTx};
+pub use nothing::{Idle, Nothing};

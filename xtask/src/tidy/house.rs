@@ -48,7 +48,6 @@ pub(crate) const HOUSE: House = House {
             "owns a connection with the raw statements that begin and end its transactions, and its wal-index",
         ),
         ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
-        ("ecm-pool/tests/allocations.rs", "an allocator that counts"),
         ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
         (

@@ -1,16 +1,27 @@
-//! A backend that does nothing, so that all that is measured over it is the pool's own.
-
-use ecm_core::{
-    Abilities, Access, Analysis, Backend, Changes, CheckIn, Clock, Connection, Failure, Fault, Flow, Interrupt, Limit,
-    Loan, Prepared, Row, ValueRef,
+use crate::{
+    Abilities, Access, Analysis, Backend, Changes, CheckIn, Clock, Commit, Connection, Durability, Failure, Fault,
+    Flow, Interrupt, Limit, Loan, Member, Position, Prepared, Row, Transact, ValueRef,
 };
 use std::{error::Error, sync::Arc};
 
-#[derive(Debug)]
-pub(crate) struct Nothing;
+/// A backend that does nothing and answers at once: what is measured over it is the cost of all the rest.
+///
+/// ```
+/// use ecm_core::{Access, Backend, Clock, Connection, SystemClock, testing::Nothing};
+/// use std::sync::Arc;
+///
+/// let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+/// let mut connection = Nothing.connect(Access::Read, &clock).unwrap();
+/// assert_eq!(*connection.db(), 7);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Nothing;
 
+/// A connection of [`Nothing`]: what it lends is the number 7, and its transactions keep nothing.
+///
+/// It has a size, so that whoever keeps connections allocates for this one as for others.
 #[derive(Debug)]
-pub(crate) struct Idle(u8);
+pub struct Idle(u8);
 
 impl Backend for Nothing {
     type Connection = Idle;
@@ -78,6 +89,24 @@ impl Connection for Idle {
         _: &[ValueRef<'_>],
         _: &mut dyn FnMut(&dyn Row) -> Result<Flow, Failure>,
     ) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl Transact for Idle {
+    fn begin(&mut self, _: Durability) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn enter(&mut self) -> Result<(), Failure> {
+        Ok(())
+    }
+    fn leave(&mut self, _: bool) -> Member {
+        Member::Kept
+    }
+    fn commit(&mut self) -> Commit {
+        Commit::Done(Position::default())
+    }
+    fn roll_back(&mut self) -> Result<(), Failure> {
         Ok(())
     }
 }
