@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
         name: "examples",
         work: |metadata| Ok(Work::Commands(vec![cargo(metadata, "build --examples --workspace")])),
     },
+    Step { name: "bench", work: |metadata| Ok(Work::Commands(comparison(metadata))) },
 ];
 
 /// Carries out `cargo xtask ci`, or one step of it with `--only STEP`.
@@ -126,6 +127,14 @@ fn documentation(metadata: &Metadata) -> Vec<Invocation> {
     vec![cargo(metadata, "doc --workspace --no-deps").variable("RUSTDOCFLAGS", "-Dwarnings")]
 }
 
+/// The comparison with other systems: that it compiles, and its tests. It is not run; what it compares with in
+/// programs of their own is not even built, which would take minutes.
+fn comparison(metadata: &Metadata) -> Vec<Invocation> {
+    ["fmt --package ecm-bench --package workload --check --manifest-path", "test --workspace --manifest-path"]
+        .map(|command| cargo(metadata, command).argument("bench/Cargo.toml"))
+        .into()
+}
+
 /// The models of concurrency, one command for each. Their flag reaches every dependency, therefore
 /// they build in a target folder of their own.
 fn models(metadata: &Metadata) -> Result<Vec<Invocation>> {
@@ -171,7 +180,10 @@ mod tests {
     #[test]
     fn an_unknown_step_is_refused_with_the_known_ones() {
         let error = chosen(&words(&["--only", "lint"])).err().unwrap().to_string();
-        assert_eq!(error, "there is no step `lint`; there are: format, clippy, docs, tidy, features, models, examples");
+        assert_eq!(
+            error,
+            "there is no step `lint`; there are: format, clippy, docs, tidy, features, models, examples, bench"
+        );
         let error = chosen(&words(&["clippy"])).err().unwrap().to_string();
         assert!(
             error.starts_with("`cargo xtask ci` takes no arguments or `--only STEP`, but was given `clippy`"),
@@ -223,6 +235,13 @@ mod tests {
         pool.targets.truncate(1);
         let error = models(&metadata(&pool)).unwrap_err().to_string();
         assert!(error.contains("ecm-pool/tests/shuttle_handoff.rs"), "{error}");
+    }
+
+    #[test]
+    fn the_comparison_is_tested_and_not_run() {
+        let commands = printed(&comparison(&Metadata::default()));
+        assert!(commands.iter().all(|command| command.ends_with("--manifest-path bench/Cargo.toml")), "{commands:?}");
+        assert!(commands[1].starts_with("cargo test ") && !commands.join(" ").contains(" run "));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 use crate::error::{Error, Result};
 use std::{
     fmt,
+    io::{BufRead, BufReader, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
 };
 
 /// A command with its arguments and its additions to the environment, which prints as a line that
@@ -54,11 +55,44 @@ impl Invocation {
     /// [`Error::Start`] if there is no such program, [`Error::Failed`] if it ends with a failure.
     pub(crate) fn run(&self) -> Result<()> {
         let status = self.command().status().map_err(|source| Error::Start { command: self.to_string(), source })?;
+        self.judge(status)
+    }
+
+    fn judge(&self, status: ExitStatus) -> Result<()> {
         if status.success() {
             Ok(())
         } else {
             Err(Error::Failed { command: self.to_string(), status, stderr: String::new() })
         }
+    }
+
+    /// Runs it with `input`, and with this program's output.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if there is no such program or it does not take the input, [`Error::Failed`] if it ends
+    /// with a failure.
+    pub(crate) fn run_with(&self, input: &str) -> Result<()> {
+        let failed = |source| Error::Start { command: self.to_string(), source };
+        let mut child = self.command().stdin(Stdio::piped()).spawn().map_err(failed)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input.as_bytes()).map_err(failed)?;
+        }
+        self.judge(child.wait().map_err(failed)?)
+    }
+
+    /// Runs it without input, and gives each line that it writes on standard output at once; standard error is
+    /// this program's.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if there is no such program, [`Error::Failed`] if it ends with a failure, and what `each`
+    /// fails with, which ends the program by closing its output.
+    pub(crate) fn each_line(&self, mut each: impl FnMut(&str) -> Result<()>) -> Result<()> {
+        let failed = |source| Error::Start { command: self.to_string(), source };
+        let mut child = self.command().stdin(Stdio::null()).stdout(Stdio::piped()).spawn().map_err(failed)?;
+        let lines = child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines());
+        let given = lines.map(|line| line.map_err(failed)).try_for_each(|line| each(&line?));
+        let status = child.wait().map_err(failed)?;
+        given.and_then(|()| self.judge(status))
     }
 
     /// Runs it without input and returns what it wrote, whether it failed or not.
@@ -123,6 +157,27 @@ mod tests {
         let Error::Failed { command, stderr, .. } = error else { panic!("{error:?}") };
         assert_eq!(command, "cargo no-such-subcommand");
         assert!(stderr.contains("no-such-subcommand"), "{stderr}");
+    }
+
+    #[test]
+    fn lines_are_given_one_by_one_until_one_is_refused() {
+        let printing = Invocation::new("printf", Path::new("."), "").argument("a\\nb\\nc\\n");
+        let mut seen = Vec::new();
+        let mut note = |line: &str| {
+            seen.push(line.to_owned());
+            if line == "b" { Err(Error::Usage("no b".into())) } else { Ok(()) }
+        };
+        assert_eq!(printing.each_line(&mut note).unwrap_err().to_string(), "no b");
+        assert_eq!(seen, ["a", "b"]);
+        let failing = Invocation::new("false", Path::new("."), "").each_line(|_| Ok(()));
+        assert!(matches!(failing, Err(Error::Failed { .. })));
+    }
+
+    #[test]
+    fn input_reaches_the_program() {
+        let wanting = Invocation::new("grep", Path::new("."), "--quiet wanted");
+        assert!(wanting.run_with("what is wanted\n").is_ok());
+        assert!(matches!(wanting.run_with("nothing\n"), Err(Error::Failed { .. })));
     }
 
     #[test]

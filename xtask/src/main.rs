@@ -10,6 +10,7 @@ mod error;
 mod features;
 mod invocation;
 mod metadata;
+mod peers;
 mod table;
 mod tidy;
 mod wiring;
@@ -51,6 +52,12 @@ const CHORES: &[Chore] = &[
         about: "the tests of the crates with unsafe code under AddressSanitizer (needs nightly)",
         run: asan::run,
     },
+    Chore {
+        name: "peers",
+        options: "[--suite NAME] ..",
+        about: "ECM beside what its users would pick instead (--seconds N, --quick, --json; --write keeps it in BENCHMARKS.md)",
+        run: peers::run,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -89,7 +96,7 @@ fn overview() -> String {
     let mut text = String::from("cargo xtask COMMAND\n\n");
     for chore in CHORES {
         let call = format!("{} {}", chore.name, chore.options);
-        let _ = writeln!(text, "  {call:<18} {}", chore.about);
+        let _ = writeln!(text, "  {call:<24} {}", chore.about);
     }
     text
 }
@@ -122,7 +129,7 @@ mod tests {
     #[test]
     fn an_unknown_command_is_refused_with_the_known_ones() {
         let error = call(&["tidyy"]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no command `tidyy`; there are: ci, tidy, features, asan");
+        assert_eq!(error.to_string(), "there is no command `tidyy`; there are: ci, tidy, features, asan, peers");
     }
 
     #[test]

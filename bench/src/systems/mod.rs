@@ -1,0 +1,39 @@
+//! The systems that run SQL in this process, all on the same SQLite.
+
+mod async_sqlite;
+mod bb8;
+mod deadpool;
+mod driver;
+mod ecm;
+mod fast_pool;
+mod mutex;
+mod plain;
+mod r2d2;
+
+pub(crate) use driver::{bare, read, read_begun};
+
+use workload::Open;
+
+/// A system: its name, where its version is found, and what it takes part in.
+pub(crate) struct System {
+    pub(crate) name: &'static str,
+    /// Its package in the lock file; `None` for ECM itself.
+    pub(crate) package: Option<&'static str>,
+    pub(crate) suites: &'static [&'static str],
+    pub(crate) open: Open,
+}
+
+const BOTH: &[&str] = &["read", "write"];
+
+pub(crate) const SYSTEMS: &[System] = &[
+    System { name: "ecm", package: None, suites: BOTH, open: ecm::open },
+    System { name: "ecm-query", package: None, suites: &["read"], open: ecm::open_query },
+    System { name: "ecm-closure", package: None, suites: &["write"], open: ecm::open_closure },
+    System { name: "rusqlite", package: Some("rusqlite"), suites: BOTH, open: plain::open },
+    System { name: "mutex", package: Some("rusqlite"), suites: BOTH, open: mutex::open },
+    System { name: "r2d2", package: Some("r2d2"), suites: BOTH, open: r2d2::open },
+    System { name: "deadpool", package: Some("deadpool"), suites: BOTH, open: deadpool::open },
+    System { name: "bb8", package: Some("bb8"), suites: BOTH, open: bb8::open },
+    System { name: "fast_pool", package: Some("fast_pool"), suites: BOTH, open: fast_pool::open },
+    System { name: "async-sqlite", package: Some("async-sqlite"), suites: BOTH, open: async_sqlite::open },
+];
