@@ -1,5 +1,5 @@
 use crate::bench::Bench;
-use ecm_balancer::RoundRobin;
+use ecm_balancer::{LeastConnections, Priority, Random, RoundRobin};
 use ecm_core::{Balancer, CallKind, Context, FirstFit, Intent, Mask, Node};
 use std::{
     convert::Infallible,
@@ -8,7 +8,7 @@ use std::{
     task::Poll,
 };
 use tower::{Service, balance::p2c::Balance, discover::ServiceList, load::Constant};
-use workload::{Caller, Contest, Contestant, Line, Problem};
+use workload::{Caller, Contest, Contestant, Problem};
 
 /// Picks that are timed together.
 const BATCH: u32 = 100;
@@ -17,13 +17,13 @@ const CASES: [(&str, usize); 3] = [("pick-2", 2), ("pick-8", 8), ("pick-64", 64)
 
 type Make = fn() -> Box<dyn Balancer>;
 
-/// ECM's balancers: the name of the system, the type, and how one is made, if it is there.
-const OURS: [(&str, &str, Option<Make>); 5] = [
-    ("ecm-round-robin", "ecm_balancer::RoundRobin", Some(|| Box::new(RoundRobin::new()))),
-    ("ecm-first-fit", "ecm_core::FirstFit", Some(|| Box::new(FirstFit))),
-    ("ecm-priority", "ecm_balancer::Priority", None),
-    ("ecm-least-connections", "ecm_balancer::LeastConnections", None),
-    ("ecm-random", "ecm_balancer::Random", None),
+/// ECM's balancers: the name of the system, and how one is made.
+const OURS: [(&str, Make); 5] = [
+    ("ecm-round-robin", || Box::new(RoundRobin::new())),
+    ("ecm-first-fit", || Box::new(FirstFit)),
+    ("ecm-priority", || Box::new(Priority::new())),
+    ("ecm-least-connections", || Box::new(LeastConnections::new())),
+    ("ecm-random", || Box::new(Random::with_seed(1))),
 ];
 
 /// Runs the suite `balancer`: one of so many, of which all are fit.
@@ -33,18 +33,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {
     let runtime = bench.runtime();
     for (case, count) in CASES {
         let mut contestants: Vec<Box<dyn Contestant>> = Vec::new();
-        for (system, balancer, make) in OURS {
-            match make {
-                Some(make) => {
-                    let caller = Ours::new(make(), count);
-                    contestants
-                        .push(Box::new(Contest::new("balancer", case, system, &runtime, vec![caller]).batch(BATCH)));
-                }
-                None => {
-                    let why = format!("{balancer} is not there yet");
-                    bench.tell(&Line::absent("balancer", case, system, &why))?;
-                }
-            }
+        for (system, make) in OURS {
+            let caller = Ours::new(make(), count);
+            contestants.push(Box::new(Contest::new("balancer", case, system, &runtime, vec![caller]).batch(BATCH)));
         }
         let services: Vec<_> = (0..count).map(|_| Constant::new(Nothing, 0_u32)).collect();
         let p2c = P2c(Balance::new(ServiceList::new::<()>(services)));

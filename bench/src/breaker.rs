@@ -1,4 +1,5 @@
 use crate::bench::Bench;
+use ecm_breaker::ConsecutiveFailures;
 use ecm_core::{Admission, Breaker, NeverOpen, Time};
 use failsafe::{CircuitBreaker, backoff, failure_policy};
 use recloser::Recloser;
@@ -6,7 +7,7 @@ use std::{convert::Infallible, future::poll_fn, sync::Arc, time::Duration};
 use tokio::runtime::Handle;
 use tower::{Layer, Service, service_fn};
 use tower_resilience_circuitbreaker::CircuitBreakerLayer;
-use workload::{Caller, Contest, Contestant, Line, Problem};
+use workload::{Caller, Contest, Contestant, Problem};
 
 /// Calls that are timed together.
 const BATCH: u32 = 100;
@@ -21,11 +22,9 @@ const CASES: [(&str, usize); 2] = [("closed-1", 1), ("closed-8", 8)];
 
 type Make = fn() -> Box<dyn Breaker>;
 
-/// ECM's breakers: the name of the system, the type, and how one is made, if it is there.
-const OURS: [(&str, &str, Option<Make>); 2] = [
-    ("ecm", "ecm_breaker::ConsecutiveFailures", None),
-    ("ecm-never-open", "ecm_core::NeverOpen", Some(|| Box::new(NeverOpen))),
-];
+/// ECM's breakers: the name of the system, and how one is made.
+const OURS: [(&str, Make); 2] =
+    [("ecm", || Box::new(ConsecutiveFailures::new(FAILURES))), ("ecm-never-open", || Box::new(NeverOpen))];
 
 /// Runs the suite `breaker`: a call that does nothing and succeeds, through a breaker that is closed.
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {
@@ -34,17 +33,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {
     let runtime = bench.runtime();
     for (case, callers) in CASES {
         let mut contestants: Vec<Box<dyn Contestant>> = Vec::new();
-        for (system, breaker, make) in OURS {
-            match make {
-                Some(make) => {
-                    let breaker: Arc<dyn Breaker> = make().into();
-                    contestants.push(enter(case, system, &runtime, callers, || Ours(Arc::clone(&breaker))));
-                }
-                None => {
-                    let why = format!("{breaker} is not there yet");
-                    bench.tell(&Line::absent("breaker", case, system, &why))?;
-                }
-            }
+        for (system, make) in OURS {
+            let breaker: Arc<dyn Breaker> = make().into();
+            contestants.push(enter(case, system, &runtime, callers, || Ours(Arc::clone(&breaker))));
         }
         let recloser = Arc::new(Recloser::custom().open_wait(PAUSE).build());
         contestants.push(enter(case, "recloser", &runtime, callers, || Reclosing(Arc::clone(&recloser))));

@@ -1,13 +1,14 @@
-use crate::{bench::Bench, nothing::Nothing, sql, systems};
+use crate::{bench::Bench, sql, systems};
 use ecm::{
     ConnectionManager, Database,
     core::{
         Access, Admission, Backend, Balancer, CallKind, CallReport, CheckIn, Clock, Connection, Context, Error, Event,
-        Failure, Intent, Interest, Loan, Mask, NeverOpen, Node, Observer, SystemClock, Time, block_on,
+        Failure, Intent, Interest, Loan, Mask, Node, Observer, SystemClock, Time, block_on, testing::Nothing,
     },
     sqlite::{Sqlite, SqliteConnection},
 };
 use ecm_balancer::RoundRobin;
+use ecm_breaker::ConsecutiveFailures;
 use ecm_pool::{Pool, PoolConfig, PoolParts};
 use std::{
     hint::black_box,
@@ -87,7 +88,7 @@ fn contestants(runtime: &Handle, path: &Path, manager: ConnectionManager) -> Res
     // Opens the one connection: what is measured later never does.
     drop(block_on(pool.lend(Loan::Upkeep, clock.now(), Time::NEVER)).map_err(|error| failed(&error))?);
     let (nodes, balancer) = ([(); NODES].map(|()| Node::new("node")), RoundRobin::new());
-    let breaker: Box<dyn ecm::core::Breaker> = Box::new(NeverOpen);
+    let breaker: Box<dyn ecm::core::Breaker> = Box::new(ConsecutiveFailures::new(5));
     let (quiet, observed) = (over_nothing(false)?, over_nothing(true)?);
     let (mut autocommit, mut begun) = ((bare()?, Keys::of(0)), (bare()?, Keys::of(0)));
     let (mut keys, mut keys_of_three) = (Keys::of(0), Keys::of(0));

@@ -12,7 +12,6 @@ mod breaker;
 mod budget;
 mod conditions;
 mod fairness;
-mod nothing;
 mod plot;
 mod pool;
 mod slow_vfs;

@@ -1,7 +1,7 @@
-use crate::{bench::Bench, fairness::Fair, nothing::Nothing};
-use ecm_core::{Clock, Loan, SystemClock, Time};
-use ecm_pool::{Pool, PoolConfig, PoolParts};
-use std::{convert::Infallible, future::Future, sync::Arc};
+use crate::{bench::Bench, fairness::Fair};
+use ecm_core::{Clock, Loan, SystemClock, Time, testing::Nothing};
+use ecm_pool::{Fairness, Pool, PoolConfig, PoolParts};
+use std::{convert::Infallible, future::Future, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, task::yield_now};
 use workload::{Caller, Contest, Contestant, Line, Problem, Shape};
 
@@ -39,14 +39,13 @@ type Entry = Result<Box<dyn Contestant>, &'static str>;
 type Open = fn(&Lending, &Handle) -> Result<Entry, Problem>;
 
 /// Who takes part; a system that cannot says why.
-const SYSTEMS: [(&str, Open); 5] = [
-    ("ecm", |case, runtime| {
-        Ok(match (case.owned, case.shape) {
-            (true, _) => Err("guards that own their pool are not there yet"),
-            (false, Shape::Threads) => Ok(enter("ecm", case, runtime, Blocked(Ecm::new(case.connections)))),
-            (false, Shape::Tasks) => Ok(enter("ecm", case, runtime, Ecm::new(case.connections))),
-        })
+const SYSTEMS: [(&str, Open); 8] = [
+    ("ecm", |case, runtime| Ok(Ok(enter_ecm("ecm", case, runtime, PoolConfig::default().fairness)))),
+    ("ecm-strict", |case, runtime| Ok(only_contended("ecm-strict", case, runtime, Fairness::Strict))),
+    ("ecm-bounded", |case, runtime| {
+        Ok(only_contended("ecm-bounded", case, runtime, Fairness::Bounded(Duration::from_micros(500))))
     }),
+    ("ecm-free", |case, runtime| Ok(only_contended("ecm-free", case, runtime, Fairness::Free))),
     ("r2d2", |case, runtime| {
         if case.shape == Shape::Tasks {
             return Ok(Err("it blocks its caller, which a task must not"));
@@ -94,6 +93,23 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {
     Ok(())
 }
 
+/// ECM in this setting of fairness, which matters only where callers wait.
+fn only_contended(system: &str, case: &Lending, runtime: &Handle, fairness: Fairness) -> Entry {
+    if case.callers <= case.connections as usize {
+        return Err("nobody waits, so fairness changes nothing");
+    }
+    Ok(enter_ecm(system, case, runtime, fairness))
+}
+
+fn enter_ecm(system: &str, case: &Lending, runtime: &Handle, fairness: Fairness) -> Box<dyn Contestant> {
+    let ecm = Ecm::new(case.connections, fairness);
+    match (case.owned, case.shape) {
+        (true, _) => enter(system, case, runtime, Owning(ecm)),
+        (false, Shape::Threads) => enter(system, case, runtime, Blocked(ecm)),
+        (false, Shape::Tasks) => enter(system, case, runtime, ecm),
+    }
+}
+
 fn enter<L: Loans>(system: &str, case: &Lending, runtime: &Handle, pool: L) -> Box<dyn Contestant> {
     let pool = Arc::new(pool);
     let nobody_waits = case.callers <= case.connections as usize;
@@ -127,16 +143,16 @@ impl<L: Loans> Caller for Cycle<L> {
 struct Empty;
 
 struct Ecm {
-    pool: Pool<Nothing>,
+    pool: Arc<Pool<Nothing>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Ecm {
-    fn new(connections: u32) -> Self {
+    fn new(connections: u32, fairness: Fairness) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let config = PoolConfig { max_connections: connections, ..PoolConfig::default() };
+        let config = PoolConfig { max_connections: connections, fairness, ..PoolConfig::default() };
         let pool = Pool::new(Arc::new(Nothing), config, PoolParts::new("nothing", Arc::clone(&clock)));
-        Self { pool, clock }
+        Self { pool: Arc::new(pool), clock }
     }
 }
 
@@ -167,6 +183,25 @@ impl Loans for Blocked {
             None => {
                 let lent = ecm_core::block_on(pool.lend(Loan::Read, clock.now(), Time::NEVER));
                 lent.map_err(|error| error.to_string())?
+            }
+        };
+        held.await;
+        drop(lent);
+        Ok(())
+    }
+}
+
+/// ECM's pool by guards that keep the pool alive.
+struct Owning(Ecm);
+
+impl Loans for Owning {
+    async fn hold(&self, held: impl Future<Output = ()> + Send) -> Result<(), String> {
+        let Ecm { pool, clock } = &self.0;
+        let lent = match pool.lend_owned_now(Loan::Read, Time::START) {
+            Some(lent) => lent,
+            None => {
+                let lending = pool.lend_owned(Loan::Read, clock.now(), Time::NEVER);
+                lending.await.map_err(|error| error.to_string())?
             }
         };
         held.await;
