@@ -2,6 +2,7 @@ use crate::Time;
 use std::{
     collections::BTreeMap,
     fmt,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     task::Waker,
     thread,
@@ -175,7 +176,11 @@ impl Keeper {
             let due = std::mem::replace(&mut pending.alarms, later);
             if !due.is_empty() {
                 drop(pending);
-                due.into_values().for_each(Waker::wake);
+                for waker in due.into_values() {
+                    // Foreign code, of which the panic hook has told: it must not end the alarms of
+                    // all others, whose timeouts would never come.
+                    let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+                }
                 pending = self.lock();
                 continue;
             }
@@ -256,6 +261,22 @@ mod tests {
         drop(alarm);
         assert_eq!(clock.keeper.lock().alarms.len(), 0);
         assert!(rings.try_recv().is_err());
+    }
+
+    #[test]
+    fn one_who_panics_when_it_is_rung_does_not_silence_the_others() {
+        struct Panics;
+        impl Wake for Panics {
+            fn wake(self: Arc<Self>) {
+                panic!("as the test wants");
+            }
+        }
+        let clock = SystemClock::new();
+        let start = clock.now();
+        let (waker, rings) = bell();
+        let _panics = clock.wake_at(start + Duration::from_millis(2), &Waker::from(Arc::new(Panics)));
+        let _later = clock.wake_at(start + Duration::from_millis(5), &waker);
+        assert_eq!(rings.recv_timeout(Duration::from_secs(10)), Ok(0));
     }
 
     #[test]
