@@ -179,8 +179,9 @@ impl<C> Queue<C> {
     /// The revoker's alarm has rung: what was not taken in time goes to the next.
     pub(crate) fn revoke(&mut self, now: Time, after: &mut After<C>) {
         // A clock that rings early cannot keep alarms at the moment. Setting the next one here
-        // would ring at once again, and never end.
-        if self.watched.take().is_none_or(|armed| now < armed) {
+        // would ring at once again, and never end. It may also have been the ring of an alarm that was
+        // replaced meanwhile; so the next one, for which none seems to be set, is obeyed.
+        if self.watched.take().is_some_and(|armed| now < armed) {
             return;
         }
         while !self.queued.is_empty()

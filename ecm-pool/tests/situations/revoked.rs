@@ -1,8 +1,16 @@
 //! A hand-over to a future that nobody polls must not hold the connection for ever: a task that
 //! waits in one branch of a `select!` would block itself.
 
-use crate::support::{Bench, MILLISECOND};
-use ecm_core::FaultKind;
+use crate::support::{Asked, Bench, MILLISECOND, parts};
+use ecm_core::{
+    Alarm, Clock, FaultKind, Loan, Time,
+    testing::{Fake, TestClock},
+};
+use ecm_pool::{Pool, PoolConfig, PoolParts};
+use std::{
+    sync::{Arc, Mutex},
+    task::Waker,
+};
 
 #[test]
 fn a_task_that_waits_behind_its_own_sleeping_branch_is_served() {
@@ -98,4 +106,43 @@ fn one_who_goes_away_after_a_revoked_hand_over_leaves_no_trace() {
     drop(polled.served());
     assert_eq!(bench.figures(), [1, 0, 0, 0]);
     assert_eq!(bench.clock.alarms(), 0);
+}
+
+/// A clock that keeps what it was asked to wake, to wake it once more.
+#[derive(Debug, Default)]
+struct Repeating(TestClock, Mutex<Vec<Waker>>);
+
+impl Clock for Repeating {
+    fn now(&self) -> Time {
+        self.0.now()
+    }
+
+    fn wake_at(&self, at: Time, waker: &Waker) -> Alarm {
+        self.1.lock().unwrap().push(waker.clone());
+        self.0.wake_at(at, waker)
+    }
+}
+
+#[test]
+fn the_ring_of_an_alarm_that_was_replaced_does_not_use_up_the_next_one() {
+    let clock = Arc::new(Repeating::default());
+    let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
+    let parts = PoolParts { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..parts(&clock.0) };
+    let pool = Pool::new(Arc::new(Fake::new()), config, parts);
+    let waits = || {
+        let mut asked = Asked::new(pool.lend(Loan::Read, clock.now(), Time::NEVER));
+        assert!(asked.poll().is_pending());
+        asked
+    };
+    let held = Asked::new(pool.lend(Loan::Read, clock.now(), Time::NEVER)).served();
+    let (_sleeping, leaving) = (waits(), waits());
+    drop(held);
+    let ringing = clock.1.lock().unwrap().last().cloned().unwrap();
+    drop(leaving);
+    let polled = waits();
+    ringing.wake();
+    assert_eq!(polled.rings(), 0, "it is too early");
+    clock.0.advance(MILLISECOND);
+    assert_eq!(polled.rings(), 1);
+    drop(polled.served());
 }
