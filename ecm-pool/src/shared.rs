@@ -97,9 +97,19 @@ impl<B: Backend> Shared<B> {
         let shared = Weak::clone(&self.this);
         let work = move || {
             // Upgraded for each chore, so that a pool can go meanwhile.
-            while let Some(shared) = shared.upgrade()
-                && shared.work_once()
-            {}
+            while let Some(shared) = shared.upgrade() {
+                match panic::catch_unwind(AssertUnwindSafe(|| shared.work_once())) {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    // An observer, of which the panic hook has told: nobody else would ever be called to
+                    // work while this one counts as at work.
+                    Err(_) => {
+                        shared.locked(|state, _| state.work_refused());
+                        shared.locked(|state, after| state.serve(after));
+                        break;
+                    }
+                }
+            }
         };
         if !self.workers.run(Box::new(work)) {
             self.locked(|state, _| state.work_refused());

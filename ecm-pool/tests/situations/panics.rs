@@ -5,9 +5,9 @@ use crate::{
         Moment::{self, CheckIn as AtCheckIn, CheckOut, Close, Connect, Interrupter, Reset},
         Rough,
     },
-    support::{Asked, Bench, parts},
+    support::{Asked, Bench, Inline, SECOND, parts},
 };
-use ecm_core::{CheckIn, Connection, Event, Interest, Loan, Observer, Time, testing::TestClock};
+use ecm_core::{CheckIn, Clock, Connection, Event, FaultKind, Interest, Loan, Observer, Time, testing::TestClock};
 use ecm_pool::{Lent, Pool, PoolConfig, PoolParts};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -184,4 +184,20 @@ fn an_observer_that_panics_costs_no_place() {
     hard.panics(&[], || Lent::discard(held));
     touchy.0.store(false, Ordering::SeqCst);
     hard.works(waiting);
+}
+
+#[test]
+fn an_observer_that_panics_does_not_end_the_care_for_connections() {
+    let (clock, touchy, rough) = (TestClock::new(), Arc::new(Touchy::default()), Rough::default());
+    let parts = PoolParts { observer: touchy.clone(), workers: Arc::new(Inline), ..parts(&clock) };
+    let config = PoolConfig { validation_interval: 10 * SECOND, ..PoolConfig::untended() };
+    let pool = Pool::new(Arc::new(rough.clone()), config, parts);
+    for panics in [true, false] {
+        drop(Asked::new(pool.lend(Loan::Read, clock.now(), Time::NEVER)).served());
+        touchy.0.store(panics, Ordering::SeqCst);
+        rough.fake.fail_pings(FaultKind::Lost, 1);
+        clock.advance(20 * SECOND);
+        assert_eq!((pool.status().open, rough.fake.counts().open()), (0, 0));
+        touchy.0.store(false, Ordering::SeqCst);
+    }
 }
