@@ -40,6 +40,12 @@ impl Damage {
         Ok(damage)
     }
 
+    /// What this process does, whatever that is.
+    #[cfg(all(test, unix))]
+    pub(super) fn by(process: Child) -> Self {
+        Self(process)
+    }
+
     /// Puts back what was there; returns when it is.
     pub(super) fn mend(mut self) -> io::Result<()> {
         self.end()
@@ -66,29 +72,43 @@ impl Drop for Damage {
 pub(crate) fn run(file: &Path) -> Result<ExitCode, Problem> {
     let failed = |error: io::Error| Problem::failure(format_args!("{}: {error}", file.display()));
     let mut open = OpenOptions::new().read(true).write(true).open(file).map_err(failed)?;
-    let before = replace(&mut open, |_| GARBAGE).map_err(failed)?;
-    crate::output::print("damaged\n")?;
-    let waited = io::stdin().lock().read_to_end(&mut Vec::new());
-    replace(&mut open, |page| before[page]).map_err(failed)?;
-    waited.map_err(failed)?;
+    damaged_while(&mut open, || {
+        crate::output::print("damaged\n")?;
+        io::stdin().lock().read_to_end(&mut Vec::new()).map_err(failed)
+    })
+    .map_err(failed)??;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Replaces the first bytes of each page; answers what was there.
-fn replace(file: &mut File, with: impl Fn(usize) -> [u8; 4]) -> io::Result<Vec<[u8; 4]>> {
+/// Damages the file, does something, and mends the file, whatever became of either.
+fn damaged_while<T>(file: &mut File, act: impl FnOnce() -> T) -> io::Result<T> {
     let page_size = page_size(file)?;
-    let pages = usize::try_from(file.metadata()?.len() / page_size).map_err(io::Error::other)?;
-    let mut before = Vec::with_capacity(pages);
-    for page in 0..pages {
-        let start = if page == 0 { FIRST_PAGE_OFFSET } else { page as u64 * page_size };
-        let mut bytes = [0; 4];
-        file.seek(SeekFrom::Start(start))?;
-        file.read_exact(&mut bytes)?;
-        file.seek(SeekFrom::Start(start))?;
-        file.write_all(&with(page))?;
-        before.push(bytes);
+    let mut before = Vec::new();
+    let acted = damage(file, page_size, &mut before).map(|()| act());
+    for (page, bytes) in before.iter().enumerate() {
+        file.seek(SeekFrom::Start(place_in(page, page_size)))?;
+        file.write_all(bytes)?;
     }
-    Ok(before)
+    acted
+}
+
+/// Puts garbage at the beginning of every page; adds to `before` what is there, before it is gone.
+fn damage(file: &mut File, page_size: u64, before: &mut Vec<[u8; 4]>) -> io::Result<()> {
+    let pages = usize::try_from(file.metadata()?.len() / page_size).map_err(io::Error::other)?;
+    for page in 0..pages {
+        let mut bytes = [0; 4];
+        file.seek(SeekFrom::Start(place_in(page, page_size)))?;
+        file.read_exact(&mut bytes)?;
+        before.push(bytes);
+        file.seek(SeekFrom::Start(place_in(page, page_size)))?;
+        file.write_all(&GARBAGE)?;
+    }
+    Ok(())
+}
+
+/// Where the damage of a page begins.
+fn place_in(page: usize, page_size: u64) -> u64 {
+    if page == 0 { FIRST_PAGE_OFFSET } else { page as u64 * page_size }
 }
 
 /// From the header of the file: <https://sqlite.org/fileformat2.html#page_size>.
@@ -121,11 +141,25 @@ mod tests {
         let count = || Connection::open(&path)?.query_row("SELECT count(*) FROM note", [], |row| row.get::<_, i64>(0));
         let whole = std::fs::read(&path).unwrap();
         let mut file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        let before = replace(&mut file, |_| GARBAGE).unwrap();
-        assert!(count().unwrap_err().to_string().contains("malformed"));
-        replace(&mut file, |page| before[page]).unwrap();
+        damaged_while(&mut file, || assert!(count().unwrap_err().to_string().contains("malformed"))).unwrap();
         assert_eq!(count(), Ok(1));
         assert_eq!(std::fs::read(&path).unwrap(), whole);
+    }
+
+    #[test]
+    fn a_file_that_has_grown_meanwhile_is_mended_where_it_was_damaged() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut pages = [b"SQLite format 3\0".as_slice(), &512_u16.to_be_bytes()].concat();
+        pages.resize(1024, 7);
+        file.write_all(&pages).unwrap();
+        let mut same = file.try_clone().unwrap();
+        pages.resize(1536, 8);
+        damaged_while(&mut file, || same.seek(SeekFrom::End(0)).and_then(|_| same.write_all(&[8; 512])))
+            .unwrap()
+            .unwrap();
+        let mut mended = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut mended)).unwrap();
+        assert!(mended == pages);
     }
 
     #[test]

@@ -119,20 +119,30 @@ impl<'a> Incident<'a> {
 
     fn break_it(&mut self) -> Option<&'static str> {
         let at = Instant::now();
-        self.state = match Damage::of(self.file) {
-            Ok(damage) => State::Broken(damage, at),
-            Err(error) => State::Failed(Problem::failure(format_args!("the replica cannot be damaged: {error}"))),
-        };
-        Some("garbage in every page of the replica: reads that meet it go to the primary")
+        match Damage::of(self.file) {
+            Ok(damage) => {
+                self.state = State::Broken(damage, at);
+                Some("garbage in every page of the replica: reads that meet it go to the primary")
+            }
+            Err(error) => self.fail(format_args!("the replica cannot be damaged: {error}")),
+        }
     }
 
     fn mend(&mut self) -> Option<&'static str> {
         let State::Broken(damage, broken) = std::mem::replace(&mut self.state, State::Whole) else { return None };
-        self.state = match damage.mend() {
-            Ok(()) => State::Mended { broken, mended: Instant::now() },
-            Err(error) => State::Failed(Problem::failure(format_args!("the replica cannot be mended: {error}"))),
-        };
-        Some("the replica is mended: its breaker tries it again by and by")
+        match damage.mend() {
+            Ok(()) => {
+                self.state = State::Mended { broken, mended: Instant::now() };
+                Some("the replica is mended: its breaker tries it again by and by")
+            }
+            Err(error) => self.fail(format_args!("the replica cannot be mended: {error}")),
+        }
+    }
+
+    /// Told at the end, as the reason why the run has failed.
+    fn fail(&mut self, line: fmt::Arguments<'_>) -> Option<&'static str> {
+        self.state = State::Failed(Problem::failure(line));
+        None
     }
 
     /// Mends what is still broken, and tells what it cost; `None` if the load ended before anything broke.
@@ -181,5 +191,22 @@ impl fmt::Display for Cost {
             writeln!(f, "  {when:<6} {rate:>9} calls a second, p50 {p50}, p99 {p99}, max {}", span(figures.max_ns))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_replica_that_could_not_be_mended_is_not_said_to_be() {
+        let watch = Watch::default();
+        let mut incident = Incident::new(Path::new("none"), &watch, Duration::ZERO);
+        let fails = Command::new("false").stdin(Stdio::piped()).spawn().unwrap();
+        incident.state = State::Broken(Damage::by(fails), Instant::now());
+        assert_eq!(incident.tick(Duration::ZERO, &Load::default()), None);
+        let problem = incident.end(|| Ok("ok".into())).unwrap_err();
+        assert!(problem.to_string().contains("cannot be mended"), "{problem}");
     }
 }

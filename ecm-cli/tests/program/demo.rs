@@ -104,6 +104,18 @@ fn damage_is_mended_when_its_standard_input_is_closed() {
 }
 
 #[test]
+fn damage_of_which_nobody_hears_is_mended_as_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = library(folder.path(), "wal");
+    let whole = std::fs::read(&path).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = command(["damage", path.to_str().unwrap()]).stdin(Stdio::piped()).stdout(writer).spawn().unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), whole);
+}
+
+#[test]
 fn ctrl_c_ends_the_load_and_the_table_is_still_printed() {
     let arguments = ["demo", "--rows", "500", "--seconds", "600", "--threads", "4"];
     let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
