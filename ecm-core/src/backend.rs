@@ -23,6 +23,12 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// What this backend can do.
     fn abilities(&self) -> Abilities;
 
+    /// Whether connections opened like this may keep something between loans, so that
+    /// [`Connection::idle`] has to be called.
+    fn keeps(&self, _access: Access) -> bool {
+        false
+    }
+
     /// Where the data is, for people: a path or an address, without secrets.
     fn describe(&self) -> String;
 

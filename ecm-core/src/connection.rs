@@ -55,7 +55,8 @@ pub trait Connection: Send + fmt::Debug + 'static {
     /// A backend may keep something that makes the next loan cheaper and that is in somebody's way:
     /// a snapshot holds back checkpoints. It may do so only after this was called once on any
     /// connection of the database: whoever calls it promises to call it every few milliseconds on
-    /// each connection that is not lent.
+    /// each connection that was not lent meanwhile, and now and then between two loans on each that
+    /// was. Called only where [`Backend::keeps`](crate::Backend::keeps) says so.
     fn idle(&mut self, _now: Time) -> Option<Time> {
         None
     }

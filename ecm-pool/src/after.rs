@@ -7,6 +7,7 @@ pub(crate) struct After<C> {
     pub(crate) closing: Vec<Closing<C>>,
     pub(crate) watch: Option<Watch>,
     pub(crate) tend: Option<Watch>,
+    pub(crate) visit: Option<Watch>,
     /// Whether a worker has to come.
     pub(crate) work: bool,
     /// A waker that is only dropped: that may drop a whole task, with other waits inside.
@@ -29,6 +30,6 @@ pub(crate) struct Watch {
 
 impl<C> Default for After<C> {
     fn default() -> Self {
-        Self { wakers: Vec::new(), closing: Vec::new(), watch: None, tend: None, work: false, stale: None }
+        Self { wakers: Vec::new(), closing: Vec::new(), watch: None, tend: None, visit: None, work: false, stale: None }
     }
 }

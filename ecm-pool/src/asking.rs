@@ -2,6 +2,7 @@ use crate::{
     Lent, Pool,
     caller::{Caller, Shortage, Standing},
     opening::{Opening, Purpose},
+    sync::yield_now,
 };
 use ecm_core::{Alarm, Backend, Error, Kind, Loan, Stage, Time};
 use std::{
@@ -45,7 +46,12 @@ impl Asking {
             self.progress = Progress::Done;
             return Poll::Ready(self.begin(lent));
         }
-        let standing = self.stand(pool, context);
+        let standing = loop {
+            match self.stand(pool, context) {
+                Standing::Retry => yield_now(),
+                standing => break standing,
+            }
+        };
         self.progress = Progress::Done;
         let answer = match standing {
             Standing::Wait(ticket) => {
@@ -57,6 +63,7 @@ impl Asking {
             Standing::Open(vacancy) => self.open(Opening::new(pool, vacancy)),
             Standing::TimedOut(shortage) => Err(self.too_late(pool, &shortage)),
             Standing::QueueFull(shortage) => Err(queue_full(pool, &shortage)),
+            Standing::Retry => unreachable!("it was retried above"),
             Standing::Closed => Err(pool.shared().closed()),
         };
         self.alarm = Alarm::none();

@@ -7,6 +7,8 @@ pub(crate) enum Standing<C> {
     Lend(Loaned<C>),
     Open(Vacancy),
     Wait(u64),
+    /// It cannot wait, and a connection that is being visited comes back in a moment.
+    Retry,
     TimedOut(Box<Shortage>),
     QueueFull(Box<Shortage>),
     Closed,

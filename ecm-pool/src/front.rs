@@ -47,6 +47,8 @@ pub(crate) enum Shut {
     Drained = 4,
     /// Nothing is to be lent for now.
     Suspended = 8,
+    /// Nothing was lent for a while, and the next loan is to be noticed.
+    Asleep = 16,
 }
 
 /// What became of a connection that was given back.

@@ -29,7 +29,8 @@
 //! ```
 //!
 //! It looks after its connections by an alarm of the clock, and starts a thread only while there is one
-//! to open ahead of need or to check. It is not a scheduler of work.
+//! to open ahead of need, to check, or to visit because it keeps something between loans
+//! ([`Connection::idle`](ecm_core::Connection::idle)). It is not a scheduler of work.
 
 mod after;
 mod asking;

@@ -1,4 +1,4 @@
-use crate::cell::Key;
+use crate::{cell::Key, state::Rest};
 use ecm_core::{Interrupt, Time};
 use std::sync::Arc;
 
@@ -12,10 +12,12 @@ pub(crate) struct Place {
     pub(crate) retires: Time,
     /// The beginning of the loan that was reported as overdue.
     pub(crate) reported: Time,
+    pub(crate) rest: Rest,
 }
 
 impl Place {
-    pub(crate) const EMPTY: Self = Self { interrupter: None, leave: None, retires: Time::NEVER, reported: Time::NEVER };
+    pub(crate) const EMPTY: Self =
+        Self { interrupter: None, leave: None, retires: Time::NEVER, reported: Time::NEVER, rest: Rest::NEW };
 }
 
 /// A connection that is out of its slot, with what it takes to put it back.

@@ -79,14 +79,15 @@ impl<B: Backend> Pool<B> {
         let given = if unfit.is_none() { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
         match given {
             Given::Idle => {}
-            Given::Ask => self.shared.locked(|state, after| state.serve(after)),
+            Given::Ask => self.shared.locked(|state, after| state.gave(after)),
             Given::Refused(loaned) => self.shared.locked(|state, after| state.put_back(loaned, unfit, after)),
         }
     }
 
     /// Lends an idle connection if there is one and nobody waits; never opens one, never waits.
     ///
-    /// `None` also for a connection that could not be lent: it is closed.
+    /// `None` also for a connection that could not be lent: it is closed; and for one that is being looked
+    /// after at this moment.
     #[must_use]
     #[inline]
     #[track_caller]
@@ -105,7 +106,7 @@ impl<B: Backend> Pool<B> {
 
     #[cold]
     fn take_under_lock(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
-        let loaned = self.shared.locked(|state, _| state.take_idle(now, from))?;
+        let loaned = self.shared.locked(|state, after| state.take_idle(now, from, after))?;
         Some(Lent::of(self, loaned))
     }
 

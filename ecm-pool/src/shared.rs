@@ -26,6 +26,7 @@ pub(crate) struct Shared<B: Backend> {
     workers: Arc<dyn Workers>,
     revoker: Bell,
     tender: Bell,
+    visitor: Bell,
     this: Weak<Self>,
 }
 
@@ -44,7 +45,8 @@ impl<B: Backend> Shared<B> {
     ) -> (Arc<Self>, Arc<Front<B::Connection>>) {
         let PoolParts { name, access, sizing, clock, observer, workers, seed } = parts;
         let front = Arc::new(Front::new());
-        let state = State::new(Arc::clone(&front), config, cap, sizing, Arc::clone(&clock), seed);
+        let keeps = backend.keeps(access);
+        let state = State::new(Arc::clone(&front), config, cap, sizing, keeps, Arc::clone(&clock), seed);
         let shared = Arc::new_cyclic(|shared| Self {
             backend,
             name,
@@ -55,6 +57,7 @@ impl<B: Backend> Shared<B> {
             workers,
             revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
             tender: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tend }),
+            visitor: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tick }),
             this: Weak::clone(shared),
         });
         (shared, front)
@@ -73,6 +76,9 @@ impl<B: Backend> Shared<B> {
         }
         if let Some(watch) = after.tend {
             self.tender.set(&*self.clock, &watch);
+        }
+        if let Some(watch) = after.visit {
+            self.visitor.set(&*self.clock, &watch);
         }
         if after.work {
             self.employ();
@@ -125,6 +131,12 @@ impl<B: Backend> Shared<B> {
                 let check = || loaned.connection.ping().is_ok();
                 let works = panic::catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
                 self.locked(|state, after| state.checked(loaned, works, after));
+            }
+            Chore::Visit(mut loaned) => {
+                let now = self.clock.now();
+                let visit = || loaned.connection.idle(now);
+                let again = panic::catch_unwind(AssertUnwindSafe(visit)).map_err(drop);
+                self.locked(|state, after| state.visited(loaned, again, after));
             }
             Chore::Report { location, age } => self.tell_aside(|database| Event::Overdue { database, location, age }),
         }

@@ -1,4 +1,5 @@
 mod tending;
+mod visiting;
 
 use crate::{
     PoolConfig,
@@ -13,8 +14,10 @@ use crate::{
 use ecm_core::{Clock, Interrupt, PoolLoad, PoolStatus, Sizing, Time};
 use std::{panic::Location, sync::Arc, task::Waker, time::Duration};
 use tending::Tending;
+use visiting::Visiting;
 
 pub(crate) use tending::Chore;
+pub(crate) use visiting::Rest;
 
 /// Everything of a pool that is not done without its lock.
 ///
@@ -34,6 +37,7 @@ pub(crate) struct State<C> {
     clock: Arc<dyn Clock>,
     random: Random,
     tending: Tending,
+    visiting: Visiting,
     closed: bool,
     suspended: bool,
     epoch: u64,
@@ -58,18 +62,21 @@ impl<C> State<C> {
         config: PoolConfig,
         cap: u32,
         sizing: Option<Box<dyn Sizing>>,
+        keeps: bool,
         clock: Arc<dyn Clock>,
         seed: u64,
     ) -> Self {
         let by_name = sizing.is_none();
         let sizing = sizing.unwrap_or_else(|| config.strategy.sizing());
         front.lend_in(sizing.order());
+        front.shut(Shut::Asleep, keeps);
         front.bypass(unless_zero(config.validation_bypass));
         Self {
             by_name,
             period: sizing.period(),
             random: Random::new(seed),
             tending: Tending::default(),
+            visiting: Visiting::new(keeps),
             front,
             config,
             cap,
@@ -102,13 +109,19 @@ impl<C> State<C> {
     }
 
     /// Lends an idle connection if nobody waits, or what somebody may be robbed of.
-    pub(crate) fn take_idle(&mut self, now: Time, from: &'static Location<'static>) -> Option<Loaned<C>> {
+    pub(crate) fn take_idle(
+        &mut self,
+        now: Time,
+        from: &'static Location<'static>,
+        after: &mut After<C>,
+    ) -> Option<Loaned<C>> {
         if self.closed || self.suspended {
             return None;
         }
         let idle = if self.queue.is_empty() { self.front.find() } else { None };
         let loaned = idle.or_else(|| self.rob(now))?;
         self.front.stamp(&loaned, now, from);
+        self.wake(after);
         Some(loaned)
     }
 
@@ -117,14 +130,19 @@ impl<C> State<C> {
         if self.closed {
             return Standing::Closed;
         }
-        if let Some(loaned) = self.take_idle(caller.now, caller.from) {
+        if let Some(loaned) = self.take_idle(caller.now, caller.from, after) {
             return Standing::Lend(loaned);
         }
-        if self.queue.waiting() >= self.config.max_waiting && !self.has_room() {
+        let is_full = self.queue.waiting() >= self.config.max_waiting;
+        let can_wait = caller.now < caller.until && !is_full;
+        if !can_wait && self.visiting.under_way().is_some() && !self.has_room() {
+            return Standing::Retry;
+        }
+        if is_full && !self.has_room() {
             return Standing::QueueFull(Box::new(self.shortage()));
         }
         let ticket = self.queue.join(caller.asked);
-        self.serve(after);
+        self.hand_out(can_wait, after);
         match self.granted(ticket, caller) {
             Some(granted) => granted,
             None => {
@@ -198,6 +216,7 @@ impl<C> State<C> {
             return None;
         }
         self.start_tending(retires, after);
+        self.wake(after);
         Some(loaned)
     }
 
@@ -210,6 +229,7 @@ impl<C> State<C> {
     /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.
     pub(crate) fn put_back(&mut self, loaned: Loaned<C>, unfit: Option<&'static str>, after: &mut After<C>) {
         self.front.rests(&loaned);
+        self.wake(after);
         let why = if self.closed {
             Some("the pool is closed")
         } else if let Some(why) = self.places[loaned.slot].leave {
@@ -229,6 +249,12 @@ impl<C> State<C> {
         self.serve(after);
     }
 
+    /// A connection became idle while the gate was shut.
+    pub(crate) fn gave(&mut self, after: &mut After<C>) {
+        self.wake(after);
+        self.serve(after);
+    }
+
     /// A loan could not begin: its connection is closed, its place kept for a new one.
     pub(crate) fn reopen(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) -> Vacancy {
         self.front.rests(&loaned);
@@ -240,6 +266,7 @@ impl<C> State<C> {
         self.closed = true;
         self.front.shut(Shut::Closed, true);
         self.stop_tending(after);
+        self.stop_visiting(after);
         for handed in self.queue.clear(after) {
             match handed {
                 Handed::Connection(loaned) => self.close_loaned(loaned, "the pool is closed", after),
@@ -302,9 +329,12 @@ impl<C> State<C> {
     /// The interrupters of all that is lent, each marked so that it is closed when it comes back.
     pub(crate) fn interrupt(&mut self) -> Vec<Arc<dyn Interrupt>> {
         let handed: Vec<usize> = self.queue.handed().map(Handed::slot).collect();
-        let slots = &self.front.slots;
+        let (slots, visited) = (&self.front.slots, self.visiting.under_way());
         let lent = self.places.iter_mut().enumerate().filter(|(slot, place)| {
-            place.interrupter.is_some() && !handed.contains(slot) && slots.at(*slot).cell.recall()
+            place.interrupter.is_some()
+                && !handed.contains(slot)
+                && visited != Some(*slot)
+                && slots.at(*slot).cell.recall()
         });
         lent.filter_map(|(_, place)| {
             // The interrupt may still be on its way and must not reach the next borrower.
@@ -349,7 +379,7 @@ impl<C> State<C> {
         let mut status = PoolStatus::default();
         status.max_connections = self.most();
         status.open = self.open();
-        status.idle = count(self.front.idle());
+        status.idle = self.idle();
         status.opening = self.opening;
         status.lent = status.open - status.idle - status.opening;
         status.waiting = self.queue.waiting();
@@ -366,6 +396,12 @@ impl<C> State<C> {
 
     /// Hands what is free to those who wait, in their order.
     pub(crate) fn serve(&mut self, after: &mut After<C>) {
+        self.hand_out(true, after);
+    }
+
+    /// As [`serve`](Self::serve). One who can wait is not given room while a connection is being
+    /// visited: opening takes longer than a visit, and the pool would grow by it.
+    fn hand_out(&mut self, can_wait: bool, after: &mut After<C>) {
         if !self.queue.is_empty() {
             // Shut before looking for what is idle, see `Front`.
             self.front.shut(Shut::Queued, true);
@@ -373,7 +409,7 @@ impl<C> State<C> {
         while !self.queue.is_empty() && !self.suspended {
             let handed = match self.front.find() {
                 Some(loaned) => Handed::Connection(loaned),
-                None if self.has_room() && !self.ask_worker_to_open(after) => Handed::Room(self.occupy()),
+                None if self.may_open(can_wait) && !self.ask_worker_to_open(after) => Handed::Room(self.occupy()),
                 None => break,
             };
             let now = self.clock.now();
@@ -391,6 +427,11 @@ impl<C> State<C> {
         }
     }
 
+    /// A connection that is being visited is not lent, and back in a moment.
+    fn idle(&self) -> u32 {
+        count(self.front.idle()) + u32::from(self.visiting.under_way().is_some())
+    }
+
     fn has_room(&self) -> bool {
         let (open, most) = (self.open(), self.most());
         if self.closed || self.suspended || open >= most {
@@ -399,11 +440,16 @@ impl<C> State<C> {
         open < self.sizing.target(&self.load(), self.clock.now()).most.max(1)
     }
 
+    fn may_open(&self, can_wait: bool) -> bool {
+        let comes_back = can_wait && self.visiting.under_way().is_some() && self.queue.waiting() == 1;
+        !comes_back && self.has_room()
+    }
+
     fn load(&self) -> PoolLoad {
         let mut load = PoolLoad::new(self.most());
         load.min_connections = self.config.min_connections.min(self.most());
         load.open = self.open();
-        load.lent = load.open - self.opening - self.front.idle_count();
+        load.lent = load.open - self.opening - self.idle();
         load.waiting = self.queue.waiting();
         (load.loans, load.held) = self.front.experience();
         load

@@ -1,10 +1,16 @@
 //! The locks and atomics of this crate: the standard library's, or those of the model checker.
 
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use shuttle::{
+    sync::{Mutex, MutexGuard, atomic},
+    thread::yield_now,
+};
 use std::sync::PoisonError;
 #[cfg(not(shuttle))]
-pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
+pub(crate) use std::{
+    sync::{Mutex, MutexGuard, atomic},
+    thread::yield_now,
+};
 
 /// Locks, also after a panic under the lock: no state here is ever left half changed by one.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,7 @@
 use std::{fmt::Debug, thread};
 
-/// Where a pool does what may take a while and for which no caller waits in person: opening and
-/// checking connections.
+/// Where a pool does what may take a while and for which no caller waits in person: opening,
+/// checking and visiting connections.
 ///
 /// A pool has at most one piece of work under way, which ends when nothing is left to be done.
 pub trait Workers: Send + Sync + Debug {

@@ -47,7 +47,10 @@ impl Bench {
     }
 
     fn configured(config: PoolConfig) -> Self {
-        let (fake, clock) = (Fake::new(), TestClock::new());
+        Self::over(Fake::new(), TestClock::new(), config)
+    }
+
+    fn over(fake: Fake, clock: TestClock, config: PoolConfig) -> Self {
         let workers = Arc::new(Threads);
         let parts = PoolParts { workers, seed: 7, ..PoolParts::new("main", Arc::new(clock.clone())) };
         let pool = Arc::new(Pool::new(Arc::new(fake.clone()), config, parts));
@@ -217,6 +220,26 @@ fn what_is_checked_retired_and_closed_for_being_idle_is_lent_to_nobody_meanwhile
             bench.threads(&[lend_twice, time_passes, lend_now, lend_twice]);
             bench.pool.close();
             assert_eq!(bench.fake.counts().open(), 0);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn what_is_kept_is_let_go_of_whenever_the_pool_falls_asleep() {
+    const TICK: Duration = Duration::from_millis(5);
+    let time_passes: Action = |bench| (0..3).for_each(|_| bench.clock.advance(TICK));
+    shuttle::check_random(
+        move || {
+            let (fake, clock) = (Fake::new(), TestClock::new());
+            fake.keep(TICK);
+            let bench = Bench::over(fake, clock, PoolConfig { max_connections: 2, ..PoolConfig::untended() });
+            bench.threads(&[lend_twice, time_passes, lend_now, lend]);
+            for _ in 0..9 {
+                bench.clock.advance(TICK);
+                assert!(block_on(bench.pool.drained(Time::NEVER)));
+            }
+            assert_eq!((bench.fake.counts().kept, bench.clock.alarms()), (0, 0));
         },
         ROUNDS,
     );

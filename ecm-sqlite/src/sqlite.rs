@@ -1,4 +1,4 @@
-use crate::{SqliteConfig, SqliteConnection, fault, location::Location, open};
+use crate::{JournalMode, SqliteConfig, SqliteConnection, fault, location::Location, open};
 use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault};
 use std::{
     error::Error as StdError,
@@ -173,6 +173,12 @@ impl Backend for Sqlite {
 
     fn abilities(&self) -> Abilities {
         Abilities { one_writer: true, answers_in_process: true, group_commit: true }
+    }
+
+    /// As the trait says: readers of a file with a log keep their snapshot.
+    fn keeps(&self, access: Access) -> bool {
+        let has_log = self.config.journal_mode == JournalMode::Wal && matches!(self.location, Location::File { .. });
+        access == Access::Read && has_log
     }
 
     fn describe(&self) -> String {

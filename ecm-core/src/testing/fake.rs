@@ -50,6 +50,10 @@ pub struct FakeCounts {
     pub interrupts: u64,
     /// Visits of upkeep.
     pub upkeeps: u64,
+    /// Visits to connections that were idle.
+    pub idles: u64,
+    /// Connections that keep something between loans now.
+    pub kept: u64,
 }
 
 impl FakeCounts {
@@ -88,8 +92,10 @@ pub(super) struct State {
     pub(super) fail_pings: Fails,
     pub(super) fail_commits: Fails,
     pub(super) lose_commits: u32,
+    pub(super) keep: Option<Duration>,
     held_statements: u32,
     held_connects: u32,
+    held_idles: u32,
     slow_statements: Duration,
     slow_connects: Option<(Duration, TestClock)>,
     sleepers: Vec<Waker>,
@@ -173,6 +179,14 @@ impl Fake {
         self.0.lock().lose_commits = times;
     }
 
+    /// Connections that have read keep something between loans, and let go of it when they are found
+    /// idle for the second time, this much later.
+    ///
+    /// Whether it has to be looked after is asked when a pool is made.
+    pub fn keep(&self, span: Duration) {
+        self.0.lock().keep = Some(span);
+    }
+
     /// Whether every write is refused.
     pub fn set_read_only(&self, read_only: bool) {
         self.0.lock().read_only = read_only;
@@ -187,17 +201,24 @@ impl Fake {
     #[must_use = "nothing hangs any more once this is dropped"]
     pub fn hold_statements(&self) -> Held {
         self.0.lock().held_statements += 1;
-        Held { fake: self.clone(), connects: false }
+        Held { fake: self.clone(), what: Hanging::Statements }
     }
 
     /// Every connect hangs, until what this returns is dropped.
     #[must_use = "nothing hangs any more once this is dropped"]
     pub fn hold_connects(&self) -> Held {
         self.0.lock().held_connects += 1;
-        Held { fake: self.clone(), connects: true }
+        Held { fake: self.clone(), what: Hanging::Connects }
     }
 
-    /// Blocks until at least `count` statements or connects hang.
+    /// Every visit to an idle connection hangs, until what this returns is dropped.
+    #[must_use = "nothing hangs any more once this is dropped"]
+    pub fn hold_idles(&self) -> Held {
+        self.0.lock().held_idles += 1;
+        Held { fake: self.clone(), what: Hanging::Idles }
+    }
+
+    /// Blocks until at least `count` statements, connects or visits hang.
     ///
     /// # Panics
     /// After 30 seconds of real time, since a test that hangs tells nothing.
@@ -214,13 +235,24 @@ impl Fake {
 #[derive(Debug)]
 pub struct Held {
     fake: Fake,
-    connects: bool,
+    what: Hanging,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Hanging {
+    Statements,
+    Connects,
+    Idles,
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.fake.0.lock();
-        let held = if self.connects { &mut state.held_connects } else { &mut state.held_statements };
+        let held = match self.what {
+            Hanging::Statements => &mut state.held_statements,
+            Hanging::Connects => &mut state.held_connects,
+            Hanging::Idles => &mut state.held_idles,
+        };
         *held -= 1;
         drop(state);
         self.fake.0.wake_sleepers();
@@ -269,6 +301,11 @@ impl Shared {
         )
     }
 
+    /// Hangs while visits to idle connections are told to.
+    pub(super) fn be_idle(&self, clock: &dyn Clock) {
+        self.sleep(clock, &|state, _| (state.held_idles == 0).then_some(()), [Time::NEVER; 2]);
+    }
+
     fn sleep<T>(&self, clock: &dyn Clock, over: &dyn Fn(&State, Time) -> Option<T>, moments: [Time; 2]) -> T {
         let mut alarms = Vec::new();
         let mut asleep = false;
@@ -315,6 +352,10 @@ impl Backend for Fake {
 
     fn abilities(&self) -> Abilities {
         Abilities { one_writer: true, answers_in_process: true, group_commit: true }
+    }
+
+    fn keeps(&self, access: Access) -> bool {
+        access == Access::Read && self.0.lock().keep.is_some()
     }
 
     fn describe(&self) -> String {

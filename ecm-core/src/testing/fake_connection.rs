@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     Access, Analysis, Changes, CheckIn, Clock, Columns, Commit, Connection, Durability, Failure, FaultKind, Flow,
-    Interrupt, Limit, Loan, Member, Position, Prepared, Row, Transact, ValueRef,
+    Interrupt, Limit, Loan, Member, Position, Prepared, Row, Time, Transact, ValueRef,
 };
 use std::{
     cell::{Cell, RefCell},
@@ -34,6 +34,8 @@ pub struct FakeDb {
     stopped: Cell<bool>,
     left: Cell<CheckIn>,
     interrupted: Arc<AtomicBool>,
+    lent: Cell<bool>,
+    kept: Cell<Kept>,
     /// What a read sees from its start to its end.
     seen: RefCell<Option<BTreeMap<String, i64>>>,
     written: RefCell<Option<BTreeMap<String, i64>>>,
@@ -53,6 +55,14 @@ pub struct FakeInterrupt {
     interrupted: Arc<AtomicBool>,
 }
 
+/// What a connection keeps between loans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Nothing,
+    SinceTheLoan,
+    SeenAt(Time),
+}
+
 impl FakeConnection {
     pub(super) fn new(shared: &Arc<Shared>, access: Access, clock: Arc<dyn Clock>, id: u64) -> Self {
         let db = FakeDb {
@@ -65,6 +75,8 @@ impl FakeConnection {
             stopped: Cell::new(false),
             left: Cell::new(CheckIn::Clean),
             interrupted: Arc::default(),
+            lent: Cell::new(false),
+            kept: Cell::new(Kept::Nothing),
             seen: RefCell::default(),
             written: RefCell::default(),
             savepoint: RefCell::default(),
@@ -134,6 +146,12 @@ impl FakeDb {
         Ok(())
     }
 
+    fn keep(&self, kept: Kept) {
+        let before = self.kept.replace(kept);
+        let counts = &mut self.shared.lock().counts;
+        counts.kept = counts.kept + u64::from(kept != Kept::Nothing) - u64::from(before != Kept::Nothing);
+    }
+
     fn set_limit(&self, limit: Limit) {
         self.limit.set(limit);
         self.steps_left.set(if let Limit::Steps(steps) = limit { steps } else { u64::MAX });
@@ -168,6 +186,7 @@ impl ops::Deref for FakeTx {
 
 impl Drop for FakeDb {
     fn drop(&mut self) {
+        self.keep(Kept::Nothing);
         self.shared.lock().counts.closes += 1;
     }
 }
@@ -213,6 +232,7 @@ impl Connection for FakeConnection {
     fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
         // An interrupt stops what runs; between two loans nothing does.
         self.tx.interrupted.store(false, Ordering::SeqCst);
+        self.tx.lent.set(true);
         let mut state = self.tx.shared.lock();
         state.counts.check_outs += 1;
         state.fail_check_outs.next()?;
@@ -222,6 +242,9 @@ impl Connection for FakeConnection {
 
     fn check_in(&mut self) -> CheckIn {
         self.tx.shared.lock().counts.check_ins += 1;
+        self.tx.lent.set(false);
+        let keeps = self.tx.access == Access::Read && self.tx.shared.lock().keep.is_some();
+        self.tx.keep(if keeps { Kept::SinceTheLoan } else { Kept::Nothing });
         self.tx.set_limit(Limit::None);
         self.tx.stopped.set(false);
         self.tx.seen.take();
@@ -246,6 +269,27 @@ impl Connection for FakeConnection {
         let mut state = self.tx.shared.lock();
         state.counts.resets += 1;
         state.fail_resets.next()
+    }
+
+    /// As the trait says.
+    ///
+    /// # Panics
+    /// On a connection that is lent.
+    fn idle(&mut self, now: Time) -> Option<Time> {
+        assert!(!self.tx.lent.get(), "a connection that is lent is not idle");
+        let mut state = self.tx.shared.lock();
+        state.counts.idles += 1;
+        let keep = state.keep?;
+        drop(state);
+        self.tx.shared.be_idle(&*self.tx.clock);
+        let (kept, again) = match self.tx.kept.get() {
+            Kept::Nothing => return None,
+            Kept::SinceTheLoan => (Kept::SeenAt(now), Some(now + keep)),
+            Kept::SeenAt(at) if now < at + keep => (Kept::SeenAt(at), Some(at + keep)),
+            Kept::SeenAt(_) => (Kept::Nothing, None),
+        };
+        self.tx.keep(kept);
+        again
     }
 
     fn ping(&mut self) -> Result<(), Failure> {

@@ -1,4 +1,4 @@
-use super::{State, count};
+use super::State;
 use crate::{
     after::{After, Watch},
     config::unless_zero,
@@ -49,6 +49,7 @@ pub(super) struct Tending {
 pub(crate) enum Chore<C> {
     Open(Vacancy),
     Check(Loaned<C>),
+    Visit(Loaned<C>),
     Report { location: Option<&'static Location<'static>>, age: Duration },
 }
 
@@ -254,7 +255,7 @@ impl<C> State<C> {
         }
     }
 
-    fn call_worker(&mut self, after: &mut After<C>) {
+    pub(super) fn call_worker(&mut self, after: &mut After<C>) {
         if !self.tending.working {
             self.tending.working = true;
             after.work = true;
@@ -264,6 +265,9 @@ impl<C> State<C> {
     fn find_chore(&mut self, now: Time) -> Option<Chore<C>> {
         if self.closed {
             return None;
+        }
+        if let Some(loaned) = self.next_visit() {
+            return Some(Chore::Visit(loaned));
         }
         if let Some(slot) = self.overdue(now) {
             let (at, location) = self.front.slots.at(slot).loan()?;
@@ -366,9 +370,5 @@ impl<C> Front<C> {
             }
         }
         (loans, held / samples.max(1))
-    }
-
-    pub(super) fn idle_count(&self) -> u32 {
-        count(self.idle())
     }
 }

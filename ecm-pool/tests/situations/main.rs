@@ -22,3 +22,4 @@ mod stress;
 mod support;
 mod tended;
 mod timeouts;
+mod visited;

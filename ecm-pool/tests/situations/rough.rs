@@ -18,6 +18,7 @@ pub(crate) enum Moment {
     CheckIn,
     Reset,
     Close,
+    Idle,
     Upkeep,
     /// Fails instead of panicking.
     RollBack,
@@ -83,6 +84,10 @@ impl Backend for Rough {
         self.fake.abilities()
     }
 
+    fn keeps(&self, access: Access) -> bool {
+        self.fake.keeps(access)
+    }
+
     fn describe(&self) -> String {
         self.fake.describe()
     }
@@ -133,6 +138,11 @@ impl Connection for RoughConnection {
     fn reset(&mut self) -> Result<(), Failure> {
         self.plan.reach(Moment::Reset);
         self.inner.reset()
+    }
+
+    fn idle(&mut self, now: Time) -> Option<Time> {
+        self.plan.reach(Moment::Idle);
+        self.inner.idle(now)
     }
 
     fn ping(&mut self) -> Result<(), Failure> {

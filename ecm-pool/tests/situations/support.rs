@@ -128,7 +128,7 @@ pub(crate) fn id(lent: &mut Lent<'_, Fake>) -> u64 {
 
 /// A caller that is polled by hand and counts how often it is woken.
 pub(crate) struct Asked<'p, B: Backend> {
-    lending: Lending<'p, B>,
+    pub(crate) lending: Lending<'p, B>,
     bell: Arc<Bell>,
 }
 
