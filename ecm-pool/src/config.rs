@@ -1,11 +1,14 @@
 use crate::{Fairness, PoolStrategy};
 use ecm_core::InvalidConfig;
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 const MOST_CONNECTIONS: u32 = 10_000;
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Shorter spans would have the pool look after its connections all the time.
 const SHORTEST_SPAN: Duration = Duration::from_millis(10);
+const MOST_FAILURES: u32 = 1_000_000;
+const MOST_TRIALS: u32 = 1_000;
+const RECOVERY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
 /// How large a pool may become, how long it lets callers wait, how it looks after its connections.
 ///
@@ -18,7 +21,11 @@ const SHORTEST_SPAN: Duration = Duration::from_millis(10);
 ///     "max_connections = 0 is not acceptable: between 1 and 10000"
 /// );
 /// ```
+///
+/// With the feature `serde` it is read and written by its field names, each of which may be left out;
+/// durations are numbers of seconds.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct PoolConfig {
     /// The fewest connections that are kept once the pool is in use: they are opened ahead of need,
     /// and are not closed for being idle.
@@ -57,6 +64,7 @@ pub struct PoolConfig {
     ///
     /// From zero to one hour. The upper limit is arbitrary: a caller who has waited that long for a
     /// connection has met a leak, and should be told.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub connection_timeout: Duration,
     /// How many callers may wait for a connection at the same time; one more is refused at once.
     ///
@@ -101,6 +109,7 @@ pub struct PoolConfig {
     /// Default: 300 seconds.
     ///
     /// Zero means for ever, otherwise at least 10 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub idle_timeout: Duration,
     /// How old a connection may become before it is closed and replaced.
     ///
@@ -111,6 +120,7 @@ pub struct PoolConfig {
     /// Default: zero, for ever: an embedded database has no reason to lose connections with age.
     ///
     /// Zero, otherwise at least 10 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub max_lifetime: Duration,
     /// How long a connection may lie unused before it is checked in the background.
     ///
@@ -120,6 +130,7 @@ pub struct PoolConfig {
     /// Default: 60 seconds.
     ///
     /// Zero means never, otherwise at least 10 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub validation_interval: Duration,
     /// After how long without use or check a connection is checked when it is lent, before the caller
     /// gets it.
@@ -129,6 +140,7 @@ pub struct PoolConfig {
     /// Default: 120 seconds.
     ///
     /// Zero means never.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub validation_bypass: Duration,
     /// After how long a loan is reported as overdue, with the place in the code where it was made.
     ///
@@ -138,7 +150,37 @@ pub struct PoolConfig {
     /// Default: zero, never: only the program knows how long its loans may last.
     ///
     /// Zero, otherwise at least 10 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub leak_threshold: Duration,
+    /// How many calls in a row have to fail until the database is left alone.
+    ///
+    /// The pool itself does not act on it: it carries this and the two fields below for the breaker
+    /// of the manager, where each database has one that opens with the last of these calls.
+    ///
+    /// Default: 5 calls.
+    ///
+    /// From 1 to 1,000,000.
+    pub failure_threshold: u32,
+    /// For how long a database is left alone after `failure_threshold` failures, before it is tried
+    /// again.
+    ///
+    /// As `failure_threshold`, for the manager's breaker, which may shorten it at random and lengthen it
+    /// each further time.
+    ///
+    /// Default: 60 seconds.
+    ///
+    /// From 1 ms to 1 day.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    pub recovery_timeout: Duration,
+    /// How many calls may try a database at the same time after its `recovery_timeout`.
+    ///
+    /// As `failure_threshold`, for the manager's breaker. So many have to succeed until the database is
+    /// used as before.
+    ///
+    /// Default: 3 calls.
+    ///
+    /// From 1 to 1,000.
+    pub half_open_max_calls: u32,
 }
 
 impl PoolConfig {
@@ -163,10 +205,7 @@ impl PoolConfig {
     /// # Errors
     /// The first field that is not.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        if !(1..=MOST_CONNECTIONS).contains(&self.max_connections) {
-            let accepted = format_args!("between 1 and {MOST_CONNECTIONS}");
-            return Err(InvalidConfig::new("max_connections", self.max_connections, accepted));
-        }
+        between("max_connections", self.max_connections, 1..=MOST_CONNECTIONS)?;
         let most = self.max_connections.max(Self::default().min_connections);
         if self.min_connections > most {
             let accepted = format_args!("at most {most}, with max_connections = {}", self.max_connections);
@@ -193,8 +232,20 @@ impl PoolConfig {
                 return Err(InvalidConfig::new(field, format_args!("{span:?}"), accepted));
             }
         }
-        Ok(())
+        between("failure_threshold", self.failure_threshold, 1..=MOST_FAILURES)?;
+        if !RECOVERY.contains(&self.recovery_timeout) {
+            let accepted = format_args!("between {:?} and {:?}", RECOVERY.start(), RECOVERY.end());
+            return Err(InvalidConfig::new("recovery_timeout", format_args!("{:?}", self.recovery_timeout), accepted));
+        }
+        between("half_open_max_calls", self.half_open_max_calls, 1..=MOST_TRIALS)
     }
+}
+
+fn between(field: &'static str, value: u32, limits: RangeInclusive<u32>) -> Result<(), InvalidConfig> {
+    if limits.contains(&value) {
+        return Ok(());
+    }
+    Err(InvalidConfig::new(field, value, format_args!("between {} and {}", limits.start(), limits.end())))
 }
 
 impl Default for PoolConfig {
@@ -213,6 +264,9 @@ impl Default for PoolConfig {
             validation_interval: Duration::from_secs(60),
             validation_bypass: Duration::from_secs(120),
             leak_threshold: Duration::ZERO,
+            failure_threshold: 5,
+            recovery_timeout: Duration::from_secs(60),
+            half_open_max_calls: 3,
         }
     }
 }
@@ -250,6 +304,17 @@ mod tests {
         );
         assert_eq!(refused(|config| config.connection_timeout = 3600 * second), None);
         assert_eq!(refused(|config| config.connection_timeout = Duration::ZERO), None);
+        assert_eq!(refused(|config| config.failure_threshold = 0), Some(("failure_threshold", "0".into())));
+        assert_eq!(
+            refused(|config| config.failure_threshold = 1_000_001),
+            Some(("failure_threshold", "1000001".into()))
+        );
+        let (none, day) = (Duration::ZERO, Duration::from_secs(86_400));
+        assert_eq!(refused(|config| config.recovery_timeout = none), Some(("recovery_timeout", "0ns".into())));
+        assert_eq!(refused(|config| config.recovery_timeout = 2 * day), Some(("recovery_timeout", "172800s".into())));
+        assert_eq!(refused(|config| config.recovery_timeout = day), None);
+        assert_eq!(refused(|config| config.half_open_max_calls = 0), Some(("half_open_max_calls", "0".into())));
+        assert_eq!(refused(|config| config.half_open_max_calls = 1_001), Some(("half_open_max_calls", "1001".into())));
         assert_eq!((PoolConfig::default().check(), PoolConfig::untended().check()), (Ok(()), Ok(())));
     }
 
@@ -262,5 +327,33 @@ mod tests {
         assert_eq!(refused(|config| config.leak_threshold = short), Some(("leak_threshold", "9ms".into())));
         assert_eq!(refused(|config| config.leak_threshold = SHORTEST_SPAN), None);
         assert_eq!(refused(|config| config.idle_timeout = never), None);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn survives_a_text_format_and_unknown_names_are_refused() {
+        let config = PoolConfig {
+            idle_timeout: Duration::from_millis(1_500),
+            fairness: Fairness::Bounded(Duration::from_micros(500)),
+            strategy: PoolStrategy::ResourceConserving,
+            ..PoolConfig::default()
+        };
+        let text = serde_json::to_string(&config).unwrap();
+        for part in [r#""idle_timeout":1.5"#, r#""fairness":{"bounded":0.0005}"#, r#""strategy":"resource_conserving""#]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        assert_eq!(serde_json::from_str::<PoolConfig>(&text).unwrap(), config);
+        let short = r#"{"max_connections": 7, "fairness": "strict"}"#;
+        let expected = PoolConfig { max_connections: 7, ..PoolConfig::default() };
+        assert_eq!(serde_json::from_str::<PoolConfig>(short).unwrap(), expected);
+        for (wrong, says) in [
+            (r#"{"max_connection": 7}"#, "unknown field `max_connection`"),
+            (r#"{"idle_timeout": -1}"#, "-1 is no number of seconds"),
+            (r#"{"strategy": "fast"}"#, "unknown variant `fast`"),
+        ] {
+            let error = serde_json::from_str::<PoolConfig>(wrong).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 }

@@ -49,6 +49,8 @@ mod place;
 mod pool;
 mod queue;
 mod random;
+#[cfg(feature = "serde")]
+mod seconds;
 mod shared;
 mod slots;
 mod state;

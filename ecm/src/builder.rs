@@ -156,14 +156,7 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             (None, true) => supplied_balancer().map_or_else(|| "none".into(), |recipe| format!("{:?}", recipe(&group))),
             (_, false) => format!("{FirstFit:?}"),
         };
-        let database = DatabaseInfo {
-            name: "main".into(),
-            group: DEFAULT_GROUP.into(),
-            priority: 0,
-            weight: 1,
-            read_only: false,
-            tags: Vec::new(),
-        };
+        let database = DatabaseInfo::new("main".into());
         let sizing = match &self.sizing {
             Some(recipe) => type_name(&format!("{:?}", recipe(&database))),
             None => "as each pool says".into(),

@@ -25,7 +25,6 @@ pub const DEFAULT_GROUP: &str = "default";
 pub struct Database<#[cfg(feature = "sqlite")] B: Backend = Sqlite, #[cfg(not(feature = "sqlite"))] B: Backend> {
     pub(crate) info: DatabaseInfo,
     pub(crate) backend: B,
-    pub(crate) pool: PoolConfig,
 }
 
 /// What is known about a database apart from how it is opened: what a recipe sees.
@@ -44,6 +43,8 @@ pub struct DatabaseInfo {
     pub read_only: bool,
     /// Free words.
     pub tags: Vec<Box<str>>,
+    /// How its connections are pooled, and when its breaker acts.
+    pub pool: PoolConfig,
 }
 
 /// What is known about a group: what a recipe for balancers sees.
@@ -57,15 +58,7 @@ pub struct GroupInfo {
 impl<B: Backend> Database<B> {
     /// A database of the group `default`, written and read, with the default pool.
     pub fn new(name: impl Into<Arc<str>>, backend: B) -> Self {
-        let info = DatabaseInfo {
-            name: name.into(),
-            group: DEFAULT_GROUP.into(),
-            priority: 0,
-            weight: 1,
-            read_only: false,
-            tags: Vec::new(),
-        };
-        Self { info, backend, pool: PoolConfig::default() }
+        Self { info: DatabaseInfo::new(name.into()), backend }
     }
 
     /// Its name.
@@ -113,10 +106,13 @@ impl<B: Backend> Database<B> {
     }
 
     /// How its connections for reading are pooled. A database that may be written has one more, for
-    /// writing, which waits as long.
+    /// writing, which waits as long. *Default:* [`PoolConfig::default`].
+    ///
+    /// A manager made by `standard()` or `open()` gives it a breaker with the
+    /// [`failure_threshold`](PoolConfig::failure_threshold) and the other words for it in here.
     #[must_use]
     pub fn pool(mut self, pool: PoolConfig) -> Self {
-        self.pool = pool;
+        self.info.pool = pool;
         self
     }
 
@@ -130,11 +126,23 @@ impl<B: Backend> Database<B> {
         if self.info.weight == 0 {
             return Err(InvalidConfig::new("weight", 0, "at least 1"));
         }
-        self.pool.check()
+        self.info.pool.check()
     }
 }
 
 impl DatabaseInfo {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            group: DEFAULT_GROUP.into(),
+            priority: 0,
+            weight: 1,
+            read_only: false,
+            tags: Vec::new(),
+            pool: PoolConfig::default(),
+        }
+    }
+
     pub(crate) fn node(&self) -> Node {
         Node {
             name: Arc::clone(&self.name),

@@ -349,7 +349,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     }
 
     fn member(&self, database: Database<B>) -> Member<B> {
-        let Database { info, backend, pool } = database;
+        let Database { info, backend } = database;
         let backend = Arc::new(backend);
         let parts = |access| PoolParts {
             access,
@@ -357,8 +357,9 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
             ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
         };
-        let writer = (!info.read_only).then(|| Lane::new(Arc::clone(&backend), pool.clone(), parts(Access::Write)));
-        let readers = Pool::new(Arc::clone(&backend), pool, parts(Access::Read));
+        let writer =
+            (!info.read_only).then(|| Lane::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Write)));
+        let readers = Pool::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Read));
         Member {
             readers,
             writer,

@@ -1,8 +1,10 @@
 #[cfg(feature = "standard")]
-use crate::{BuildError, Database, ManagerConfig};
+use crate::{BuildError, Database, DatabaseInfo, ManagerConfig, PoolConfig};
 use crate::{Builder, ConnectionManager};
 #[cfg(feature = "standard")]
 use ecm_breaker::{ConsecutiveFailures, ConsecutiveFailuresConfig};
+#[cfg(feature = "standard")]
+use ecm_core::{Backend, Transact};
 #[cfg(feature = "standard")]
 use ecm_sqlite::Sqlite;
 #[cfg(feature = "standard")]
@@ -16,12 +18,10 @@ impl ConnectionManager {
     }
 
     /// A builder over SQLite with [`ManagerConfig::default`] applied, and a breaker for each database
-    /// that opens after five failures in a row.
+    /// that opens after so many failures in a row as its [`PoolConfig`] says: five by default.
     #[cfg(feature = "standard")]
     pub fn standard() -> Builder {
-        let breaker = ConsecutiveFailuresConfig::default();
-        let breaker = move |_: &_| ConsecutiveFailures::with_config(&breaker).expect("the defaults are acceptable");
-        Self::builder().configure(&ManagerConfig::default()).breaker(breaker)
+        Self::standard_for()
     }
 
     /// A manager of one SQLite file, created if it does not exist, with every default: the database
@@ -33,4 +33,29 @@ impl ConnectionManager {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, BuildError> {
         Self::standard().database(Database::new("main", Sqlite::open(path))).build()
     }
+}
+
+#[cfg(feature = "standard")]
+impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
+    /// As [`standard`](ConnectionManager::standard), over any backend.
+    pub fn standard_for() -> Builder<B> {
+        Self::builder_for().configure(&ManagerConfig::default()).breaker(breaker)
+    }
+}
+
+/// What a breaker takes from the words that the pool carries for it; so many trials as may run at once
+/// have to succeed.
+#[cfg(feature = "standard")]
+fn breaker(database: &DatabaseInfo) -> ConsecutiveFailures {
+    let PoolConfig { failure_threshold, recovery_timeout, half_open_max_calls, .. } = database.pool;
+    let default = ConsecutiveFailuresConfig::default();
+    let config = ConsecutiveFailuresConfig {
+        failure_threshold,
+        recovery_timeout,
+        max_recovery_timeout: default.max_recovery_timeout.max(recovery_timeout),
+        half_open_max_calls,
+        success_threshold: half_open_max_calls,
+        ..default
+    };
+    ConsecutiveFailures::with_config(&config).expect("the same limits hold for a pool, which was checked")
 }

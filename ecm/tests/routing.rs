@@ -381,3 +381,33 @@ fn a_balancer_of_a_third_party_picks_and_learns_and_cannot_pick_the_unfit() {
     assert_eq!(error.database(), Some("far"), "63 is not fit, so nothing else is tried: {error}");
     assert_eq!(settled.lock().unwrap()[1], (2, true));
 }
+
+#[cfg(feature = "standard")]
+#[test]
+fn the_breaker_of_a_database_acts_as_its_pool_says() {
+    let (fake, clock) = (Fake::new(), TestClock::new());
+    let words = PoolConfig {
+        failure_threshold: 2,
+        recovery_timeout: Duration::from_secs(600),
+        half_open_max_calls: 1,
+        ..PoolConfig::untended()
+    };
+    let database = Database::new("main", fake.clone()).pool(words.clone());
+    let builder = ConnectionManager::<Fake>::standard_for().database(database).clock(clock.clone());
+    let manager = builder.build().unwrap();
+    let read = || manager.read_once(|db| Ok(db.get("a")?)).wait().map_err(|error| error.kind());
+    let state = || manager.status().database("main").unwrap().breaker;
+    fake.fail_statements(FaultKind::Storage, 2);
+    assert!(read().is_err());
+    assert_eq!(state(), BreakerState::Closed);
+    assert!(read().is_err());
+    assert_eq!((state(), read()), (BreakerState::Open, Err(Kind::Rejected)));
+    clock.advance(words.recovery_timeout / 2 - Duration::from_secs(1));
+    assert_eq!(read(), Err(Kind::Rejected), "at least half of the time");
+    clock.advance(words.recovery_timeout / 2 + Duration::from_secs(1));
+    assert_eq!((read(), state()), (Ok(None), BreakerState::Closed), "one trial is enough");
+
+    let wrong = PoolConfig { failure_threshold: 0, ..PoolConfig::default() };
+    let refused = ConnectionManager::<Fake>::standard_for().database(Database::new("main", fake).pool(wrong)).build();
+    assert!(refused.unwrap_err().to_string().contains("failure_threshold = 0"));
+}
