@@ -11,6 +11,8 @@ const FORGETTING: f64 = 0.1;
 /// What is kept above the average, since arrivals are not evenly spread: so many times the square
 /// root of it, which is the deviation of independent arrivals.
 const HEADROOM: f64 = 2.0;
+/// What is lent so many times in a row is a loan that lasts.
+const LOOKS: usize = 10;
 /// Less than this in use on average is nothing.
 const NOTHING: f64 = 0.01;
 
@@ -18,8 +20,13 @@ const NOTHING: f64 = 0.01;
 /// of loans times the time that each one lasts.
 ///
 /// It believes in more load at once, in less only over some ten seconds, and changes its mind about
-/// shrinking only by more than a fifth: so it does not oscillate around a load that does. Callers who
-/// wait are never kept from opening up to the configured maximum.
+/// shrinking only by more than a fifth: so it does not oscillate around a load that does. Loans of many
+/// seconds, of which the law learns late, count when they were lent ten times in a row that it looked.
+/// Callers who wait are never kept from opening up to the configured maximum.
+///
+/// **When to use it:** when nothing is known of the load, or it changes over the day. It keeps what
+/// the load needs open across pauses in which a small pool would have let it go, and lets it go when the
+/// load has gone.
 #[derive(Debug, Default)]
 pub struct Adaptive(Mutex<Learned>);
 
@@ -27,6 +34,8 @@ pub struct Adaptive(Mutex<Learned>);
 struct Learned {
     /// When it last looked, and how many loans there had been.
     seen: Option<(Time, u64)>,
+    /// What was lent when it looked the last times.
+    lent: [u32; LOOKS],
     /// Connections in use, on average.
     in_use: f64,
     warm: u32,
@@ -45,8 +54,12 @@ impl Learned {
         self.seen = Some((now, load.loans));
         let arrived = load.loans.saturating_sub(loans) as f64;
         let by_law = arrived / span.as_secs_f64() * load.held.as_secs_f64();
-        // The law counts loans that have ended; those that last longer than a period are seen here.
-        let in_use = by_law.max(f64::from(load.lent));
+        // The law counts loans that have ended. Those that last longer are lent whenever it looks; what is
+        // lent at one moment only is noise around what the law says.
+        self.lent.rotate_right(1);
+        self.lent[0] = load.lent;
+        let lasting = self.lent.iter().min().map_or(0.0, |lent| f64::from(*lent));
+        let in_use = by_law.max(lasting);
         if in_use >= self.in_use {
             self.in_use = in_use;
         } else {
@@ -81,6 +94,7 @@ impl Sizing for Adaptive {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::Random;
 
     /// A load of so many connections in use on average, second after second.
     struct Simulated {
@@ -125,5 +139,37 @@ mod tests {
         let steady = simulated.second(10);
         let swinging: Vec<_> = (0..100).map(|second| simulated.second(if second % 2 == 0 { 8 } else { 10 })).collect();
         assert!(swinging.iter().all(|warm| *warm == steady), "{swinging:?}");
+    }
+
+    #[test]
+    fn loans_that_last_are_counted_and_a_crowd_of_one_moment_is_not() {
+        let sizing = Adaptive::default();
+        let mut now = Time::START;
+        let mut look = |lent| {
+            now = now + PERIOD;
+            let mut load = PoolLoad::new(50);
+            load.lent = lent;
+            sizing.target(&load, now).warm
+        };
+        assert_eq!([0, 0, 30, 0, 0, 30, 30, 30].map(&mut look), [0; 8]);
+        let lasting = [4, 9, 4, 9, 7, 5, 4, 30, 9, 4].map(&mut look);
+        assert_eq!((lasting[5], lasting[6]), (0, 8), "four for ever, and twice the deviation");
+    }
+
+    #[test]
+    fn does_not_oscillate_around_a_steady_load_whose_arrivals_are_random() {
+        const SEED: u64 = 7;
+        let (sizing, mut random, mut load) = (Adaptive::default(), Random::new(SEED), PoolLoad::new(50));
+        load.held = Duration::from_millis(20);
+        let mut second = |now: u64| {
+            // Four deviations of 400 independent arrivals to either side.
+            let more = u64::try_from(random.part_of(Duration::from_nanos(160)).as_nanos()).unwrap();
+            load.loans += 320 + more;
+            // Between none and twice as many as on average.
+            load.lent = u32::try_from(random.part_of(Duration::from_nanos(17)).as_nanos()).unwrap();
+            sizing.target(&load, Time::START + Duration::from_secs(now)).warm
+        };
+        let warm: Vec<_> = (0..2_000).map(&mut second).collect();
+        assert!(warm.is_sorted() && (14..=18).contains(&warm[1_999]), "seed {SEED}: {warm:?}");
     }
 }

@@ -9,6 +9,9 @@ const LINGER: Duration = Duration::from_secs(10);
 ///
 /// A connection is opened only when more than two callers wait for each one that is there, and closed
 /// when it was idle for ten seconds.
+///
+/// **When to use it:** when each connection costs memory or a licence, there are many pools, and a wait
+/// of some holding times hurts nobody.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ResourceConserving;
 

@@ -5,6 +5,8 @@ use std::time::Duration;
 ///
 /// The one used last is lent first. What is no longer needed stays until it was idle as long as the
 /// configuration says.
+///
+/// **When to use it:** when opening is slow, bursts come without warning, and memory is cheap.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Performance;
 

@@ -11,6 +11,7 @@ mod changes;
 mod closing;
 mod crowd;
 mod fairness;
+mod growth;
 mod lane;
 mod modelled;
 mod overtaking;

@@ -6,6 +6,7 @@ use ecm_core::{
 };
 use ecm_pool::{Lending, Lent, Pool, PoolConfig, PoolParts, Workers};
 use std::{
+    fmt,
     future::Future,
     pin::Pin,
     sync::{
@@ -86,6 +87,31 @@ impl Workers for Inline {
     fn run(&self, work: Box<dyn FnOnce() + Send>) -> bool {
         work();
         true
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Keeps the work of a pool until the test does it.
+#[derive(Clone, Default)]
+pub(crate) struct Later(Arc<Mutex<Vec<Work>>>);
+
+impl Later {
+    pub(crate) fn take(&self) -> Option<Work> {
+        self.0.lock().unwrap().pop()
+    }
+}
+
+impl Workers for Later {
+    fn run(&self, work: Work) -> bool {
+        self.0.lock().unwrap().push(work);
+        true
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Later")
     }
 }
 

@@ -2,20 +2,14 @@
 
 use crate::{
     rough::{Moment, Rough},
-    support::{Bench, Inline, SECOND, id, parts, poll_once},
+    support::{Bench, Inline, Later, SECOND, id, parts, poll_once},
 };
 use ecm_core::{
     Clock, Loan, Time, block_on,
     testing::{Fake, TestClock},
 };
 use ecm_pool::{Pool, PoolConfig, PoolParts, Workers};
-use std::{
-    fmt,
-    pin::pin,
-    sync::{Arc, Mutex},
-    thread,
-    time::Duration,
-};
+use std::{pin::pin, sync::Arc, thread, time::Duration};
 
 const TICK: Duration = Duration::from_millis(5);
 
@@ -30,23 +24,6 @@ fn keeping(workers: impl Workers + 'static, config: PoolConfig) -> Bench {
 /// Visits take place at once, on the thread that moves the clock.
 fn bench() -> Bench {
     keeping(Inline, PoolConfig { max_connections: 4, ..PoolConfig::untended() })
-}
-
-/// Does the work when the test says so.
-#[derive(Clone, Default)]
-struct Later(Arc<Mutex<Vec<Box<dyn FnOnce() + Send>>>>);
-
-impl fmt::Debug for Later {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Later")
-    }
-}
-
-impl Workers for Later {
-    fn run(&self, work: Box<dyn FnOnce() + Send>) -> bool {
-        self.0.lock().unwrap().push(work);
-        true
-    }
 }
 
 fn ticks(bench: &Bench, number: usize) {
@@ -150,7 +127,7 @@ fn whoever_asks_during_a_visit_gets_that_connection_and_no_new_one() {
     drop(bench.lends());
     let hold = bench.fake.hold_idles();
     ticks(&bench, 1);
-    let work = later.0.lock().unwrap().pop().unwrap();
+    let work = later.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(work);
         bench.fake.wait_for_hanging(1);
@@ -176,7 +153,7 @@ fn whoever_cannot_wait_is_not_refused_because_of_a_visit() {
     drop(bench.lends());
     let hold = bench.fake.hold_idles();
     ticks(&bench, 1);
-    let work = later.0.lock().unwrap().pop().unwrap();
+    let work = later.take().unwrap();
     thread::scope(|scope| {
         scope.spawn(work);
         bench.fake.wait_for_hanging(1);
