@@ -135,7 +135,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         self.manager.check_open()?;
         let deadline = self.deadline(began);
         if let Some(sql) = self.job.sql() {
-            let prepared = self.prepare(sql, began, deadline)?;
+            let prepared = self.prepare(sql, began, deadline, progress)?;
             self.job.prepared(prepared)?;
         }
         let mut route =
@@ -168,7 +168,13 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 
     /// What the group knows about a text; a text that is new is analysed by its primary, or by
     /// another database where that cannot be.
-    fn prepare(&self, sql: &str, began: Time, deadline: Time) -> Result<Arc<Prepared>, Error> {
+    fn prepare(
+        &self,
+        sql: &str,
+        began: Time,
+        deadline: Time,
+        progress: &mut Progress<'m>,
+    ) -> Result<Arc<Prepared>, Error> {
         let (group, _) = self.manager.topologies.current().resolve(self.target)?;
         let statements = &group.shared.statements;
         if let Some(prepared) = statements.get(sql) {
@@ -177,8 +183,12 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let way = Way::Read(Loan::Statement);
         let route = Route::new(self.manager, self.target, way, CallKind::Query, self.location, began, deadline)?;
         let mut route = route.primary_first();
-        let analysis = route.wait(&mut Analyse(sql), &self.context)?;
-        Ok(statements.add(sql, analysis))
+        let analysis = route.wait(&mut Analyse(sql), &self.context);
+        if analysis.is_err() {
+            // It is all that the call has done.
+            *progress = route.progress;
+        }
+        Ok(statements.add(sql, analysis?))
     }
 }
 

@@ -196,6 +196,20 @@ fn one_report_a_call_and_only_for_those_who_want_it() {
 }
 
 #[test]
+fn a_statement_that_is_refused_is_reported_with_the_database_that_refused_it() {
+    let (fake, calls) = (Fake::new(), Lines::about(Interest::CALLS));
+    let manager = builder(&fake).observer(calls.clone()).build().unwrap();
+    manager.query("no such statement").wait().unwrap_err();
+    let told = calls.take();
+    assert!(
+        told.len() == 1
+            && told[0].starts_with("Query default/main sql=no such statement attempts=1 ")
+            && told[0].contains("ok=false"),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn a_call_beyond_the_threshold_is_reported_as_slow() {
     let (fake, clock, calls) = (Fake::new(), TestClock::new(), Lines::about(Interest::CALLS));
     let manager = builder(&fake).clock(clock.clone()).observer(calls.clone()).build().unwrap();
