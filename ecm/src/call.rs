@@ -5,7 +5,7 @@ use crate::{
     route::{Progress, Route},
     shelf::Shelf,
     statement::{All, Execute, One, Optional, Query},
-    topology::Target,
+    topology::{Group, Target},
 };
 use ecm_core::{
     Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Observer, Prepared, Time,
@@ -141,7 +141,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let mut route =
             Route::new(self.manager, self.target, self.job.way(), self.job.kind(), self.location, began, deadline)?;
         let group = route.group();
-        if !self.job.cached() {
+        if !self.job.cached() || !self.may_share_answers(group) {
             let result = route.wait(&mut self.job, &self.context);
             *progress = route.progress;
             if result.is_ok() && self.job.changes_schema() {
@@ -164,6 +164,13 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             self.job.store(&shelf, version);
         }
         result
+    }
+
+    /// Whether an answer of the group's is one for this call: not where one copy was asked for by its
+    /// name, whose rows may differ from those of the others.
+    fn may_share_answers(&self, group: &Group<B>) -> bool {
+        let Target::Database(name) = self.target else { return true };
+        group.members.len() == 1 || group.primary().is_some_and(|primary| *group.nodes[primary].name == *name)
     }
 
     /// What the group knows about a text; a text that is new is analysed by its primary, or by

@@ -165,3 +165,18 @@ fn an_answer_of_a_database_that_has_left_is_never_served_for_the_one_that_took_i
     });
     assert_eq!(answer(&manager), Some(1));
 }
+
+#[test]
+fn one_copy_that_is_asked_by_its_name_answers_itself() {
+    let (main, copy) = (Fake::new(), Fake::new());
+    let manager = builder(&main).cache(Map::default()).database(Database::new("copy", copy).read_only(true));
+    let manager = manager.build().unwrap();
+    manager.write(|tx| Ok(tx.set("a", 1)?)).wait().unwrap();
+    let ask = |name| {
+        let handle = manager.database(name).unwrap();
+        handle.query("get a").cached().one::<Option<i64>>().wait().unwrap()
+    };
+    assert_eq!((ask("main"), ask("main")), (Some(1), Some(1)));
+    assert_eq!(manager.status().cache.hits, 1);
+    assert_eq!(ask("copy"), None, "it has another value than the primary");
+}
