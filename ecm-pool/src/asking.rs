@@ -61,7 +61,7 @@ impl Asking {
             }
             Standing::Lend(loaned) => self.begin(Lent::of(pool, loaned)),
             Standing::Open(vacancy) => self.open(Opening::new(pool, vacancy)),
-            Standing::TimedOut(shortage) => Err(self.too_late(pool, &shortage)),
+            Standing::TimedOut(shortage) => Err(too_late(pool, self.asked, &shortage)),
             Standing::QueueFull(shortage) => Err(queue_full(pool, &shortage)),
             Standing::Retry => unreachable!("it was retried above"),
             Standing::Closed => Err(pool.shared().closed()),
@@ -106,15 +106,15 @@ impl Asking {
         let Self { loan, from, asked, deadline, .. } = *self;
         opening.open(&Purpose { loan, from, asked, deadline })
     }
-
-    fn too_late<B: Backend>(&self, pool: &Pool<B>, shortage: &Shortage) -> Error {
-        let shared = pool.shared();
-        let waited = shared.clock.now().since(self.asked);
-        Error::timeout(Stage::Wait, waited, describe(shortage)).in_database(&shared.name)
-    }
 }
 
-fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Error {
+pub(crate) fn too_late<B: Backend>(pool: &Pool<B>, asked: Time, shortage: &Shortage) -> Error {
+    let shared = pool.shared();
+    let waited = shared.clock.now().since(asked);
+    Error::timeout(Stage::Wait, waited, describe(shortage)).in_database(&shared.name)
+}
+
+pub(crate) fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Error {
     let message = format!("as many callers wait for a connection as may: {}", describe(shortage));
     Error::new(Kind::QueueFull, message).in_database(&pool.shared().name)
 }

@@ -1,23 +1,41 @@
 use crate::{
-    Lent, Pool, PoolConfig, PoolParts,
+    Lent, Owned, Pool, PoolConfig, PoolParts, Terms, asking,
+    batch::{Holder, SPAN, Stand},
+    errand::Desk,
+    line::{Joined, Line},
+    seat::{End, News, Seat, Turn, Waiting},
     sync::{Mutex, lock},
 };
-use ecm_core::{Access, Backend, Commit, Connection, Durability, Failure, Position, Time, Transact};
+use ecm_core::{
+    Access, Alarm, Backend, Commit, Connection, Durability, Error, Failure, Loan, PoolStatus, Position, Time, Transact,
+};
 use std::{
     fmt,
+    future::poll_fn,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
+    task::Poll,
 };
 
-/// The queue before the one writer of a database, and what is known of its commits.
+/// The one writer of a database, those who wait for it, and what is known of its commits.
 ///
-/// A [`Pool`] of exactly one connection, opened for writing. Whoever wants to write borrows it from
-/// [`pool`](Lane::pool), in strict order of arrival, and runs [`transact`](Lane::transact) with it.
+/// A [`Pool`] of exactly one connection, opened for writing, behind a queue of its own. Where nobody
+/// waits, a write runs alone: begin, run, commit. Where several wait they share a transaction, each
+/// between marks of its own, and one commit, after which all of them are told. Each runs in the order
+/// of its arrival; one that fails, is stopped or panics is undone alone.
+///
+/// A closure given to [`write`](Lane::write) runs on the thread that polls its future: the writer
+/// travels from one to the next inside the open transaction. A job given to [`send`](Lane::send) owns
+/// what it needs, and is run by whoever has the writer, one batch at a time.
+///
+/// Where the database rolls back more than the one that failed, the others run again and do not
+/// notice. A commit of unknown outcome is told to each of its members, and nothing is repeated.
 pub struct Lane<B: Backend>
 where
     B::Connection: Transact,
 {
-    pool: Pool<B>,
+    pool: Arc<Pool<B>>,
+    line: Line<B>,
     position: Mutex<Position>,
     upkeep: Mutex<Time>,
 }
@@ -53,7 +71,8 @@ where
     pub fn new(backend: Arc<B>, config: PoolConfig, parts: PoolParts) -> Self {
         let parts = PoolParts { access: Access::Write, ..parts };
         Self {
-            pool: Pool::capped(backend, config, 1, parts),
+            pool: Arc::new(Pool::capped(backend, config, 1, parts)),
+            line: Line::new(),
             position: Mutex::new(Position::default()),
             upkeep: Mutex::new(Time::START),
         }
@@ -111,7 +130,198 @@ where
         outcome
     }
 
-    fn reached(&self, position: Position) {
+    /// The pool of the writer at this moment, with those who wait here.
+    #[must_use]
+    pub fn status(&self) -> PoolStatus {
+        let mut status = self.pool.status();
+        let (waiting, waits) = self.line.waiting();
+        status.waiting = status.waiting.saturating_add(waiting);
+        status.waits += waits;
+        status
+    }
+
+    /// Ends all lending: whoever waits or asks from now on gets `Kind::Closed`; see [`Pool::close`].
+    pub fn close(&self) {
+        self.pool.close();
+        self.line.close();
+    }
+
+    /// Runs a write alone, if nobody waits and the writer is idle. Otherwise nothing has happened.
+    ///
+    /// `run` runs at most once.
+    pub fn write_now<T>(
+        &self,
+        terms: &Terms,
+        run: impl FnOnce(&mut B::Connection) -> Result<T, Failure>,
+    ) -> Option<Transacted<T>> {
+        if !self.line.take_turn() {
+            return None;
+        }
+        let _turn = Passing { lane: self };
+        let writer = self.pool.lend_now_from(Loan::Write, terms.asked, terms.from)?;
+        Some(self.alone(writer, terms, run))
+    }
+
+    /// Runs a write as soon as it has its turn, alone or in a transaction that others share.
+    ///
+    /// `run` runs inside a poll of this future, again if a transaction is lost with it that others
+    /// have shared; at most once if the terms say that it does not share. A panic of it goes on
+    /// from here. The future has to be polled soon when it was woken, since it may have the writer.
+    /// Dropped before `run` has run it leaves the queue; dropped later it takes nothing back.
+    ///
+    /// # Errors
+    /// As [`Pool::lend`], where the write had no turn.
+    pub async fn write<T>(
+        &self,
+        terms: &Terms,
+        mut run: impl FnMut(&mut B::Connection) -> Result<T, Failure>,
+    ) -> Result<Transacted<T>, Error> {
+        self.take_part(Waiting::new(terms, None), None, &mut run).await
+    }
+
+    /// As [`write`](Self::write), for a job that whoever has the writer may run, on any thread.
+    ///
+    /// The job is dropped before its end is told.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub async fn send<T, J>(&self, terms: &Terms, job: J) -> Result<Transacted<T>, Error>
+    where
+        T: Send + 'static,
+        J: FnMut(&mut B::Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let desk = Arc::new(Desk::new(job));
+        let errand: Arc<dyn crate::errand::Errand<B::Connection>> = Arc::<Desk<J, T>>::clone(&desk);
+        let mut own = |connection: &mut B::Connection| errand.run(connection);
+        let me = Waiting::new(terms, Some(Arc::clone(&errand)));
+        let ended = self.take_part(me, Some(()), &mut own).await;
+        let answer = desk.clear();
+        Ok(match ended? {
+            Transacted::Committed((), position) => {
+                Transacted::Committed(answer.expect("what was committed has answered"), position)
+            }
+            Transacted::NotBegun(failure) => Transacted::NotBegun(failure),
+            Transacted::Undone(failure) => Transacted::Undone(failure),
+            Transacted::Stopped => Transacted::Stopped,
+            Transacted::Unknown(failure) => Transacted::Unknown(failure),
+        })
+    }
+
+    /// Queues, runs or waits for others to run, until the write has ended.
+    async fn take_part<T>(
+        &self,
+        me: Waiting<B>,
+        mut answer: Option<T>,
+        run: &mut impl FnMut(&mut B::Connection) -> Result<T, Failure>,
+    ) -> Result<Transacted<T>, Error> {
+        let (seat, terms) = (Arc::clone(&me.seat), me.terms);
+        let (until, most) = self.pool.shared().locked(|state, _| {
+            let config = state.config();
+            (terms.deadline.min(terms.asked + config.connection_timeout), config.max_waiting)
+        });
+        let mut news = match self.line.join(me, most) {
+            Joined::Turn(me) => News::Turn(Box::new(Turn { me, batch: None })),
+            Joined::Queued => self.hear(&seat, &terms, until).await?,
+            Joined::Full => return Err(asking::queue_full(&self.pool, &self.shortage(false))),
+            Joined::Closed => return Err(self.pool.shared().closed()),
+        };
+        loop {
+            let stand = match news {
+                News::Ended(end) => Stand::Ended(end),
+                News::Turn(turn) => match self.hold(*turn, until, run).await? {
+                    Held::Alone(outcome) => return Ok(outcome),
+                    Held::Shared(stand) => stand,
+                },
+            };
+            match stand {
+                Stand::Ended(End::Closed) => return Err(self.pool.shared().closed()),
+                Stand::Ended(end) => return Ok(end.with(answer)),
+                Stand::Part(Some(given)) => answer = Some(given),
+                Stand::Part(None) | Stand::Again => {}
+            }
+            news = self.hear(&seat, &terms, until).await?;
+        }
+    }
+
+    /// Waits for what is told to a seat.
+    async fn hear(&self, seat: &Arc<Seat<B>>, terms: &Terms, until: Time) -> Result<News<B>, Error> {
+        let mut listener = Listener { lane: self, seat, heard: false };
+        let mut alarm = Alarm::none();
+        let clock = &self.pool.shared().clock;
+        poll_fn(|context| {
+            if let Some(news) = seat.listen(context.waker()) {
+                listener.heard = true;
+                return Poll::Ready(Ok(news));
+            }
+            if clock.now() < until {
+                alarm = clock.wake_at(until, context.waker());
+            } else if self.line.leave(seat) {
+                return Poll::Ready(Err(asking::too_late(&self.pool, terms.asked, &self.shortage(true))));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Uses a turn: alone, or in a transaction that others share.
+    async fn hold<T>(
+        &self,
+        Turn { me, batch }: Turn<B>,
+        until: Time,
+        run: &mut impl FnMut(&mut B::Connection) -> Result<T, Failure>,
+    ) -> Result<Held<T>, Error> {
+        if let Some(batch) = batch {
+            return Ok(Held::Shared(Holder::of(self, batch).run_own(me, run)));
+        }
+        let turn = Passing { lane: self };
+        let mut writer = self.pool.lend_from(Loan::Write, self.now(), until, me.terms.from).await?;
+        let (now, durability) = (self.now(), me.terms.durability);
+        let shares = |waiting: &Waiting<B>| waiting.shares(durability, now, SPAN);
+        if !(shares(&me) && self.line.is_headed_by(shares)) {
+            return Ok(Held::Alone(self.alone(writer, &me.terms, run)));
+        }
+        writer.limit(me.terms.limit());
+        if let Err(failure) = writer.begin(durability) {
+            return Ok(Held::Alone(Transacted::NotBegun(failure)));
+        }
+        let holder = Holder::new(self, writer.owned_by(Arc::clone(&self.pool)), durability, now);
+        turn.keep();
+        Ok(Held::Shared(holder.run_own(me, run)))
+    }
+
+    fn alone<T>(
+        &self,
+        mut writer: Lent<'_, B>,
+        terms: &Terms,
+        run: impl FnOnce(&mut B::Connection) -> Result<T, Failure>,
+    ) -> Transacted<T> {
+        writer.limit(terms.limit());
+        self.transact(writer, terms.durability, run)
+    }
+
+    /// Why a wait here was in vain; `late` if it was a wait at all.
+    fn shortage(&self, late: bool) -> Box<crate::caller::Shortage> {
+        let mut shortage = self.pool.shared().locked(|state, _| state.shortage_of(late));
+        shortage.status.waiting = shortage.status.waiting.saturating_add(self.line.waiting().0);
+        shortage
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.pool.shared().clock.now()
+    }
+
+    pub(crate) fn line(&self) -> &Line<B> {
+        &self.line
+    }
+
+    /// Gives the writer back after a transaction that was shared.
+    pub(crate) fn give_back(&self, mut writer: Owned<B>, fit: bool) {
+        if !(fit && self.keep_up(&mut writer)) {
+            writer.discard();
+        }
+    }
+
+    pub(crate) fn reached(&self, position: Position) {
         let mut greatest = lock(&self.position);
         *greatest = position.max(*greatest);
     }
@@ -143,5 +353,68 @@ where
     /// By hand: deriving would ask for more than `B: Backend`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane").field("pool", &self.pool).field("position", &self.position()).finish_non_exhaustive()
+    }
+}
+
+/// What has become of a turn.
+enum Held<T> {
+    Alone(Transacted<T>),
+    Shared(Stand<T>),
+}
+
+/// Passes the turn on when it is dropped.
+struct Passing<'l, B: Backend<Connection: Transact>> {
+    lane: &'l Lane<B>,
+}
+
+impl<B: Backend<Connection: Transact>> Passing<'_, B> {
+    /// Somebody else passes it on.
+    fn keep(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Drop for Passing<'_, B> {
+    fn drop(&mut self) {
+        self.lane.line.pass();
+    }
+}
+
+/// A caller who listens. Gone before it has heard anything, it leaves the queue, and what it was told
+/// goes on without it.
+struct Listener<'s, B: Backend<Connection: Transact>> {
+    lane: &'s Lane<B>,
+    seat: &'s Arc<Seat<B>>,
+    heard: bool,
+}
+
+impl<B: Backend<Connection: Transact>> Drop for Listener<'_, B> {
+    fn drop(&mut self) {
+        if self.heard {
+            return;
+        }
+        let unheard = self.seat.abandon();
+        self.lane.line.leave(self.seat);
+        if let Some(News::Turn(turn)) = unheard {
+            match turn.batch {
+                Some(batch) => Holder::of(self.lane, batch).proceed(),
+                None => self.lane.line.pass(),
+            }
+        }
+    }
+}
+
+impl End {
+    fn with<T>(self, answer: Option<T>) -> Transacted<T> {
+        match self {
+            Self::Committed(position) => {
+                Transacted::Committed(answer.expect("what was committed has answered"), position)
+            }
+            Self::Undone(failure) => Transacted::Undone(failure),
+            Self::Stopped => Transacted::Stopped,
+            Self::Unknown(failure) => Transacted::Unknown(failure),
+            Self::Panicked(panic) => panic::resume_unwind(panic),
+            Self::Closed => Transacted::NotBegun(Failure::msg("the writer is closed")),
+        }
     }
 }

@@ -34,21 +34,26 @@
 
 mod after;
 mod asking;
+mod batch;
 mod caller;
 mod cell;
+mod common_cause;
 mod config;
+mod errand;
 mod fairness;
 mod front;
 mod hints;
 mod lane;
 mod lending;
 mod lent;
+mod line;
 mod opening;
 mod parts;
 mod place;
 mod pool;
 mod queue;
 mod random;
+mod seat;
 #[cfg(feature = "serde")]
 mod seconds;
 mod shared;
@@ -56,6 +61,7 @@ mod slots;
 mod state;
 mod strategy;
 mod sync;
+mod terms;
 mod workers;
 
 pub use config::PoolConfig;
@@ -66,4 +72,5 @@ pub use lent::{Lent, Owned};
 pub use parts::PoolParts;
 pub use pool::Pool;
 pub use strategy::{Adaptive, Balanced, Performance, PoolStrategy, ResourceConserving};
+pub use terms::Terms;
 pub use workers::{OwnThread, Workers};

@@ -497,6 +497,12 @@ impl<C> State<C> {
         Standing::TimedOut(Box::new(self.shortage()))
     }
 
+    /// Why a wait was in vain that did not happen in this queue; counted as a timeout if it is one.
+    pub(crate) fn shortage_of(&mut self, timeout: bool) -> Box<Shortage> {
+        self.timeouts += u64::from(timeout);
+        Box::new(self.shortage())
+    }
+
     fn shortage(&self) -> Shortage {
         Shortage {
             status: self.status(),

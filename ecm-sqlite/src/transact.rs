@@ -49,9 +49,14 @@ impl Transact for SqliteConnection {
     }
 
     /// As the trait says. A violation of a deferred foreign key is found here, in the member that
-    /// made it, where SQLite would find it in the commit of all.
+    /// made it, where SQLite would find it in the commit of all. A member that had the driver's own
+    /// connection loses the transaction: settings that it may have changed would hold for the others.
     fn leave(&mut self, keep: bool) -> Member {
         if self.is_autocommit() {
+            return Member::BatchLost;
+        }
+        if self.db_ref().is_marked() {
+            self.end_transaction();
             return Member::BatchLost;
         }
         if !keep {

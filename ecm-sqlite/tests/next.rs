@@ -195,6 +195,8 @@ fn a_member_of_a_batch_cannot_spoil_the_others() {
     for (name, deed) in DEEDS {
         let place = place();
         let mut writer = place.writer();
+        // Whoever had the driver's own connection may have changed what holds for all of them.
+        let loses = matches!(name, "settings" | "transactions of the driver");
         begin(&mut writer);
         for (number, spoils) in [(10, false), (11, true), (12, false)] {
             writer.enter().unwrap();
@@ -204,8 +206,20 @@ fn a_member_of_a_batch_cannot_spoil_the_others() {
             }
             // What spoils is undone.
             let left = writer.leave(!spoils);
-            let expected = if spoils { "Undone" } else { "Kept" };
+            let expected = match (spoils, loses) {
+                (true, true) => "BatchLost",
+                (true, false) => "Undone",
+                (false, _) => "Kept",
+            };
             assert_eq!(format!("{left:?}"), expected, "{name}");
+            if expected == "BatchLost" {
+                break;
+            }
+        }
+        if loses {
+            assert!(!is_lent_again(&mut writer), "{name}");
+            assert_eq!(place.rows(), [1, 2, 3], "{name}");
+            continue;
         }
         done(writer.commit());
         is_lent_again(&mut writer);

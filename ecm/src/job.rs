@@ -16,8 +16,13 @@ impl<B: Backend, J: sealed::Work<B>> Job<B> for J {}
 
 pub(crate) mod sealed {
     use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
-    use crate::shelf::Shelf;
-    use ecm_core::TableVersion;
+    use crate::{shelf::Shelf, write_marks::Start};
+    use ecm_core::{Error, TableVersion, Transact};
+    use ecm_pool::{Lane, Terms, Transacted};
+    use std::pin::Pin;
+
+    /// A write on its way through the lane.
+    pub(crate) type Sent<'l, T> = Pin<Box<dyn Future<Output = Result<Transacted<T>, Error>> + Send + 'l>>;
 
     /// Sealed, so that what a route asks of a job can grow.
     #[expect(unnameable_types, reason = "sealed: only this crate implements it")]
@@ -43,6 +48,21 @@ pub(crate) mod sealed {
 
         fn run(&mut self, connection: &mut B::Connection) -> Result<Self::Output, Failure>;
 
+        /// Whether it may share a transaction with other writes.
+        fn shares(&self) -> bool {
+            self.repeats()
+        }
+
+        /// The same job with everything it needs, sent to the lane for whoever holds the writer to
+        /// run; `None` if only its own thread can run it.
+        #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
+        fn send<'l>(&self, _: &'l Lane<B>, _: &'l Terms, _: &Arc<Start>) -> Option<Sent<'l, Self::Output>>
+        where
+            B::Connection: Transact,
+        {
+            None
+        }
+
         /// Whether the answer may come from the cache and go into it.
         fn cached(&self) -> bool {
             false
@@ -63,7 +83,7 @@ pub(crate) mod sealed {
     }
 }
 
-pub(crate) use sealed::Work;
+pub(crate) use sealed::{Sent, Work};
 
 /// How a job reaches a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

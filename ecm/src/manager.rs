@@ -102,7 +102,9 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     /// Writes by a closure, in a transaction of the group's primary: committed if the closure
     /// succeeds, rolled back if it fails or panics.
     ///
-    /// The closure may run more than once, always after what it did before has been rolled back.
+    /// It runs on this thread, and may run more than once, always after what it did before has been
+    /// rolled back. While others wait to write it shares a transaction with them, in which it is undone
+    /// alone if it fails; its answer comes after their common commit.
     ///
     /// ```
     /// # #[cfg(feature = "standard")] {
@@ -455,7 +457,7 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.failures = member.failures.load(Ordering::Relaxed);
     status.pending = pending;
     status.readers = member.readers.status();
-    status.writer = member.writer.as_ref().map(|lane| lane.pool().status());
+    status.writer = member.writer.as_ref().map(Lane::status);
     status.position = member.writer.as_ref().map(Lane::position).unwrap_or_default();
     status
 }

@@ -2,13 +2,20 @@ use crate::{
     job::{Way, Work},
     manager::Shared,
     topology::{Group, Member, Target, Topology},
+    write_marks::Start,
 };
 use ecm_core::{
-    Admission, Backend, BreakerState, CallKind, Connection, Context, Error, Event, Executed, Fault, FaultKind, Intent,
-    Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact, block_on,
+    Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, Fault,
+    FaultKind, Intent, Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time,
+    Transact, block_on,
 };
-use ecm_pool::{Lent, Pool, Transacted};
-use std::{future::Future, panic::Location, sync::PoisonError, time::Duration};
+use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
+use std::{
+    future::Future,
+    panic::Location,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 /// The way of one call through the manager: the only copy of picking, breaking, failing over.
 ///
@@ -269,12 +276,28 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 Ok(attempt) => attempt,
                 Err(error) => return Some(Err(error)),
             };
-            let (pool, loan) = self.pool(attempt.member);
-            let Some(lent) = pool.lend_now_from(loan, now, self.location) else {
+            let member = attempt.member;
+            let result = match (self.way, &member.writer) {
+                (Way::Write(durability), Some(lane)) => {
+                    let terms = self.terms(durability, job.shares(), now);
+                    let mut mark = None;
+                    let transacted = lane.write_now(&terms, |connection| {
+                        mark = Some(self.group.shared.writes.begin());
+                        job.run(connection)
+                    });
+                    drop(mark);
+                    transacted.map(|transacted| self.transacted(member, transacted))
+                }
+                (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
+                (Way::Read(loan), _) => {
+                    let lent = member.readers.lend_now_from(loan, now, self.location);
+                    lent.map(|lent| self.read(member, lent, job))
+                }
+            };
+            let Some(result) = result else {
                 self.picked = Some(attempt);
                 return None;
             };
-            let result = self.run(attempt.member, lent, job);
             match self.settle(attempt, result, job.repeats()) {
                 Verdict::Done(result) => return Some(result),
                 Verdict::Again => now = self.manager.clock.now(),
@@ -287,10 +310,14 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         loop {
             let now = self.manager.clock.now();
             let attempt = self.pick(now, context)?;
-            let lent = self.lend(&attempt, now).await;
-            let result = match lent {
-                Ok(lent) => self.run(attempt.member, lent, job),
-                Err(error) => Err(error),
+            let member = attempt.member;
+            let result = match (self.way, &member.writer) {
+                (Way::Write(durability), Some(lane)) => self.write(member, lane, durability, job, now).await,
+                (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
+                (Way::Read(loan), _) => {
+                    let lent = self.lend(&member.readers, loan, now).await;
+                    lent.and_then(|lent| self.read(member, lent, job))
+                }
             };
             match self.settle(attempt, result, job.repeats()) {
                 Verdict::Done(result) => return result,
@@ -303,7 +330,8 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     pub(crate) async fn borrow(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Lent<'m, B>), Error> {
         let now = self.manager.clock.now();
         let attempt = self.pick(now, context)?;
-        match self.lend_as(&attempt, Loan::Raw, now).await {
+        let pool = attempt.member.writer.as_ref().map(Lane::pool).expect(HAS_WRITER);
+        match self.lend(pool, Loan::Raw, now).await {
             Ok(lent) => {
                 self.progress.attempts = 1;
                 self.progress.database = Some(&attempt.member.info.name);
@@ -316,18 +344,13 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
-    async fn lend(&mut self, attempt: &Attempt<'m, B>, now: Time) -> Result<Lent<'m, B>, Error> {
-        let loan = self.pool(attempt.member).1;
-        self.lend_as(attempt, loan, now).await
-    }
-
-    fn lend_as<'s>(
+    fn lend<'s>(
         &'s mut self,
-        attempt: &Attempt<'m, B>,
+        pool: &'m Pool<B>,
         loan: Loan,
         now: Time,
     ) -> impl Future<Output = Result<Lent<'m, B>, Error>> + use<'s, 'm, B> {
-        let lending = self.pool(attempt.member).0.lend_from(loan, now, self.deadline, self.location);
+        let lending = pool.lend_from(loan, now, self.deadline, self.location);
         async move {
             let lent = lending.await;
             self.progress.waited += self.manager.clock.now().since(now);
@@ -335,54 +358,67 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
-    fn pool(&self, member: &'m Member<B>) -> (&'m Pool<B>, Loan) {
-        match (self.way, &member.writer) {
-            (Way::Read(loan), _) => (&member.readers, loan),
-            (Way::Write(_), Some(lane)) => (lane.pool(), Loan::Write),
-            (Way::Write(_), None) => unreachable!("only a database that has a writer is fit for a write"),
+    fn terms(&self, durability: Durability, shares: bool, asked: Time) -> Terms {
+        Terms { durability, shares, asked, deadline: self.deadline, from: self.location }
+    }
+
+    /// Writes, alone or together with others who wait.
+    async fn write<J: Work<B>>(
+        &mut self,
+        member: &'m Member<B>,
+        lane: &'m Lane<B>,
+        durability: Durability,
+        job: &mut J,
+        now: Time,
+    ) -> Result<J::Output, Error> {
+        let terms = self.terms(durability, job.shares(), now);
+        let start = Arc::new(Start::new(&self.group.shared, &self.manager.clock));
+        let transacted = match job.send(lane, &terms, &start) {
+            Some(sent) => sent.await,
+            None => {
+                let run = |connection: &mut B::Connection| {
+                    start.runs();
+                    job.run(connection)
+                };
+                lane.write(&terms, run).await
+            }
+        };
+        let ran_at = start.at().unwrap_or_else(|| self.manager.clock.now());
+        self.progress.waited += ran_at.since(now);
+        // Before the caller hears of it: what others have read before does not count any more.
+        drop(start);
+        self.transacted(member, transacted?)
+    }
+
+    fn transacted<T>(&mut self, member: &Member<B>, transacted: Transacted<T>) -> Result<T, Error> {
+        match transacted {
+            Transacted::Committed(value, position) => {
+                self.progress.position = Some(position);
+                Ok(value)
+            }
+            Transacted::NotBegun(failure) | Transacted::Undone(failure) => Err(self.failed(member, failure)),
+            Transacted::Unknown(failure) => Err(self.failed(member, failure).with_executed(Executed::Unknown)),
+            Transacted::Stopped => Err(self.stopped("the transaction was stopped and rolled back")),
         }
     }
 
-    fn run<J: Work<B>>(
-        &mut self,
-        member: &'m Member<B>,
-        mut lent: Lent<'m, B>,
-        job: &mut J,
-    ) -> Result<J::Output, Error> {
+    fn read<J: Work<B>>(&self, member: &Member<B>, mut lent: Lent<'m, B>, job: &mut J) -> Result<J::Output, Error> {
         if self.deadline != Time::NEVER {
             lent.limit(Limit::Until(self.deadline));
         }
-        match (self.way, &member.writer) {
-            (Way::Write(durability), Some(lane)) => {
-                let mark = self.group.shared.writes.begin();
-                let transacted = lane.transact(lent, durability, |connection| job.run(connection));
-                drop(mark);
-                match transacted {
-                    Transacted::Committed(value, position) => {
-                        self.progress.position = Some(position);
-                        Ok(value)
-                    }
-                    Transacted::NotBegun(failure) | Transacted::Undone(failure) => Err(self.failed(member, failure)),
-                    Transacted::Unknown(failure) => Err(self.failed(member, failure).with_executed(Executed::Unknown)),
-                    Transacted::Stopped => Err(self.stopped("the transaction was stopped and rolled back")),
-                }
-            }
-            _ => {
-                let result = job.run(&mut lent);
-                // A limit that was hit wins over whatever the closure made of it.
-                if lent.stopped() {
-                    return Err(self.stopped("it was stopped"));
-                }
-                result.map_err(|failure| {
-                    let error = self.failed(member, failure);
-                    // What it has read into its caches may be damaged, and outlive the damage.
-                    if error.fault().is_some_and(Fault::is_of_database) {
-                        lent.discard();
-                    }
-                    error
-                })
-            }
+        let result = job.run(&mut lent);
+        // A limit that was hit wins over whatever the closure made of it.
+        if lent.stopped() {
+            return Err(self.stopped("it was stopped"));
         }
+        result.map_err(|failure| {
+            let error = self.failed(member, failure);
+            // What it has read into its caches may be damaged, and outlive the damage.
+            if error.fault().is_some_and(Fault::is_of_database) {
+                lent.discard();
+            }
+            error
+        })
     }
 
     fn failed(&self, member: &Member<B>, failure: ecm_core::Failure) -> Error {
@@ -436,6 +472,8 @@ impl<B: Backend<Connection: Transact>> Attempt<'_, B> {
         self.admission.succeeded(now);
     }
 }
+
+const HAS_WRITER: &str = "only a database that has a writer is fit for a write";
 
 /// What a breaker does before it was ever asked.
 pub(crate) const BREAKER_AT_FIRST: BreakerState = BreakerState::Closed;

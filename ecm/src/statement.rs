@@ -6,13 +6,15 @@
 use crate::{
     Parameter,
     decode::decode,
-    job::{Way, Work},
+    job::{Sent, Way, Work},
     shelf::Shelf,
+    write_marks::Start,
 };
 use ecm_core::{
     Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, KeyRef, Kind, Loan, Prepared,
-    Row, Rows, TableVersion, ValueRef,
+    Row, Rows, TableVersion, Transact, Value, ValueRef,
 };
+use ecm_pool::{Lane, Terms};
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 use std::{marker::PhantomData, sync::Arc};
@@ -136,6 +138,10 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         self.bound.changes_schema()
     }
 
+    fn shares(&self) -> bool {
+        !self.bound.changes_schema()
+    }
+
     fn run(&mut self, connection: &mut B::Connection) -> Result<S::Output, Failure> {
         if Work::<B>::cached(self) {
             let rows = collect::<B, AllRows>(&self.bound, connection)?;
@@ -200,6 +206,26 @@ impl<B: Backend> Work<B> for Execute<'_> {
     fn run(&mut self, connection: &mut B::Connection) -> Result<Changes, Failure> {
         let values = self.bound.values()?;
         connection.execute(self.bound.statement(), &values)
+    }
+
+    /// As the trait says: a change of the schema makes others prepare their statements anew.
+    fn shares(&self) -> bool {
+        !self.bound.changes_schema()
+    }
+
+    #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
+    fn send<'l>(&self, lane: &'l Lane<B>, terms: &'l Terms, start: &Arc<Start>) -> Option<Sent<'l, Changes>>
+    where
+        B::Connection: Transact,
+    {
+        let statement = Arc::clone(self.bound.prepared.as_ref()?);
+        let owned: Box<[Value]> = self.bound.values().ok()?.iter().map(|value| value.to_value()).collect();
+        let start = Arc::clone(start);
+        Some(Box::pin(lane.send(terms, move |connection: &mut B::Connection| {
+            start.runs();
+            let values: Values<'_> = owned.iter().map(Value::borrow).collect();
+            connection.execute(&statement, &values)
+        })))
     }
 }
 

@@ -179,7 +179,7 @@ impl<B: Backend<Connection: Transact>> Member<B> {
     pub(crate) fn close(&self) {
         self.readers.close();
         if let Some(writer) = &self.writer {
-            writer.pool().close();
+            writer.close();
         }
     }
 

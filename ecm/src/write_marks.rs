@@ -1,5 +1,9 @@
-use ecm_core::TableVersion;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::topology::GroupShared;
+use ecm_core::{Clock, TableVersion, Time};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Whether a group may have been written since a moment: what cached results are judged by.
 ///
@@ -18,13 +22,30 @@ pub(crate) struct WriteMarks {
 #[must_use = "the write has ended when this is dropped"]
 pub(crate) struct WriteMark<'a>(&'a WriteMarks);
 
+/// A write that counts as under way from when it first runs, on whatever thread, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Start {
+    group: Arc<GroupShared>,
+    clock: Arc<dyn Clock>,
+    at: OnceLock<Time>,
+}
+
 /// The whole group as one table, until single tables are told apart.
 const WHOLE_GROUP: u32 = 0;
 
 impl WriteMarks {
     pub(crate) fn begin(&self) -> WriteMark<'_> {
-        self.writers.fetch_add(1, Ordering::SeqCst);
+        self.enter();
         WriteMark(self)
+    }
+
+    fn enter(&self) {
+        self.writers.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn leave(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        self.writers.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// The version now; `None` while a write is under way.
@@ -43,8 +64,34 @@ impl WriteMarks {
 
 impl Drop for WriteMark<'_> {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::SeqCst);
-        self.0.writers.fetch_sub(1, Ordering::SeqCst);
+        self.0.leave();
+    }
+}
+
+impl Start {
+    pub(crate) fn new(group: &Arc<GroupShared>, clock: &Arc<dyn Clock>) -> Self {
+        Self { group: Arc::clone(group), clock: Arc::clone(clock), at: OnceLock::new() }
+    }
+
+    /// It runs now, for the first time or again.
+    pub(crate) fn runs(&self) {
+        self.at.get_or_init(|| {
+            self.group.writes.enter();
+            self.clock.now()
+        });
+    }
+
+    /// When it has first run.
+    pub(crate) fn at(&self) -> Option<Time> {
+        self.at.get().copied()
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        if self.at.get().is_some() {
+            self.group.writes.leave();
+        }
     }
 }
 

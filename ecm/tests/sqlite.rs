@@ -199,7 +199,8 @@ fn many_threads_read_and_write_and_nobody_is_ever_busy() {
     assert_eq!(count, 2 + THREADS * EACH);
     let status = manager.status();
     let main = status.database("main").unwrap();
-    assert_eq!((main.failures, main.position.commit), (0, (THREADS * EACH + 1) as u64));
+    assert_eq!(main.failures, 0);
+    assert!((2..=(THREADS * EACH + 1) as u64).contains(&main.position.commit), "those who wait share a commit");
     manager.close(Duration::from_secs(5)).unwrap();
 }
 

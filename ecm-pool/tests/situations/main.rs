@@ -5,6 +5,7 @@
 #![cfg(not(shuttle))]
 
 mod basics;
+mod batches;
 mod broken;
 mod cancelled;
 mod changes;

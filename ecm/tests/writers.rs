@@ -1,0 +1,380 @@
+//! Many threads that write through one manager over SQLite, and share transactions.
+#![cfg(all(feature = "sqlite", feature = "cache-quick"))]
+
+use ecm::{
+    ConnectionManager, Database, Error, Executed, Failure, Kind, Stage,
+    core::FaultKind,
+    sqlite::{Sqlite, rusqlite},
+};
+use std::{
+    collections::BTreeSet,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+const SCHEMA: &str = "
+    CREATE TABLE parent (id INTEGER PRIMARY KEY);
+    CREATE TABLE child (id INTEGER PRIMARY KEY,
+        parent INTEGER REFERENCES parent DEFERRABLE INITIALLY DEFERRED);
+    CREATE TABLE row (id INTEGER PRIMARY KEY, thread, number, UNIQUE (thread, number));
+    CREATE TABLE strict (id INTEGER PRIMARY KEY CHECK (id > 0));
+    CREATE TRIGGER refuse BEFORE INSERT ON strict WHEN new.id = 13 BEGIN SELECT RAISE(ROLLBACK, 'unlucky'); END;";
+
+const INSERT: &str = "INSERT INTO row (thread, number) VALUES (?1, ?2)";
+
+fn manager(path: &Path) -> ConnectionManager {
+    let manager = ConnectionManager::builder().database(Database::new("main", Sqlite::open(path))).build().unwrap();
+    manager.write(|tx| Ok(tx.execute_batch(SCHEMA)?)).wait().unwrap();
+    manager
+}
+
+fn rows(manager: &ConnectionManager) -> Vec<(i64, i64)> {
+    manager.query("SELECT thread, number FROM row ORDER BY thread, number").all().wait().unwrap()
+}
+
+/// Lets all of these wait for the writer before the first one gets it, in their order.
+fn together<T: Send>(manager: &ConnectionManager, calls: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
+    let held = manager.connection().wait().unwrap();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (1_u32..)
+            .zip(calls)
+            .map(|(number, call)| {
+                let thread = scope.spawn(call);
+                while manager.status().database("main").unwrap().writer.as_ref().unwrap().waiting < number {
+                    thread::yield_now();
+                }
+                thread
+            })
+            .collect();
+        drop(held);
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn commits(manager: &ConnectionManager) -> u64 {
+    manager.status().database("main").unwrap().position.commit
+}
+
+fn inserts(manager: &ConnectionManager, thread: i64, number: i64) -> Result<i64, Error> {
+    let changes = manager.execute(INSERT).bind(thread).bind(number).wait()?;
+    assert_eq!(changes.rows, 1);
+    Ok(changes.last_insert_rowid.unwrap())
+}
+
+fn writes(manager: &ConnectionManager, thread: i64, number: i64) -> Result<i64, Error> {
+    manager
+        .write(move |tx| {
+            assert_eq!(tx.last_insert_rowid(), 0, "nothing of another write is seen");
+            assert_eq!(tx.execute(INSERT, [thread, number])?, 1);
+            Ok(tx.last_insert_rowid())
+        })
+        .wait()
+}
+
+#[test]
+fn those_who_wait_share_one_commit_and_each_has_its_own_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = &manager(&folder.path().join("a.db"));
+    let before = commits(manager);
+    let rowids = together(
+        manager,
+        (0..8_i64)
+            .map(|thread| -> Box<dyn FnOnce() -> i64 + Send> {
+                Box::new(move || {
+                    if thread % 2 == 0 { inserts(manager, thread, 0) } else { writes(manager, thread, 0) }.unwrap()
+                })
+            })
+            .collect(),
+    );
+    assert_eq!(rowids, (1..=8).collect::<Vec<i64>>(), "in the order of their arrival");
+    assert_eq!(commits(manager), before + 1);
+    assert_eq!(rows(manager), (0..8).map(|thread| (thread, 0)).collect::<Vec<_>>());
+}
+
+/// Among writes that work, one that does not: its own answer, and how often those that work have run.
+fn among_others<T: Send>(call: impl FnOnce(&ConnectionManager) -> T + Send) -> (T, u32) {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = &manager(&folder.path().join("a.db"));
+    let runs = &AtomicU32::new(0);
+    let works = |number: i64| -> Box<dyn FnOnce() -> Option<T> + Send + '_> {
+        Box::new(move || {
+            let write = manager.write(|tx| {
+                runs.fetch_add(1, Ordering::Relaxed);
+                tx.execute(INSERT, [1, number])?;
+                Ok(())
+            });
+            write.wait().unwrap();
+            None
+        })
+    };
+    let sends = |number: i64| -> Box<dyn FnOnce() -> Option<T> + Send + '_> {
+        Box::new(move || {
+            inserts(manager, 2, number).unwrap();
+            None
+        })
+    };
+    let answers =
+        together(manager, vec![works(0), sends(0), Box::new(move || Some(call(manager))), works(1), sends(1)]);
+    assert_eq!(rows(manager), [(1, 0), (1, 1), (2, 0), (2, 1)], "each that works is there, once");
+    let rest: i64 = manager
+        .query("SELECT (SELECT count(*) FROM strict) + (SELECT count(*) FROM child) + (SELECT count(*) FROM parent)")
+        .one()
+        .wait()
+        .unwrap();
+    assert_eq!(rest, 0, "nothing of the other one is");
+    (answers.into_iter().flatten().next().unwrap(), runs.load(Ordering::Relaxed))
+}
+
+fn constraint(error: &Error) -> bool {
+    error.executed() == Executed::No && error.fault().is_some_and(|fault| fault.kind == FaultKind::Constraint)
+}
+
+#[test]
+fn a_violation_undoes_the_write_that_made_it_alone() {
+    let (error, runs) = among_others(|manager| manager.execute("INSERT INTO strict VALUES (-1)").wait().unwrap_err());
+    assert!(constraint(&error) && runs == 2, "{error:?}, {runs}");
+    let (error, runs) = among_others(|manager| {
+        let write = manager.write(|tx| {
+            tx.execute("INSERT INTO strict VALUES (1)", [])?;
+            tx.execute("INSERT INTO strict VALUES (-1)", [])?;
+            Ok(())
+        });
+        write.wait().unwrap_err()
+    });
+    assert!(constraint(&error) && runs == 2, "{error:?}, {runs}");
+}
+
+#[test]
+fn a_deferred_key_that_is_violated_is_told_to_the_write_that_made_it() {
+    let sql = "INSERT INTO child (parent) VALUES (99)";
+    let (error, runs) = among_others(|manager| manager.execute(sql).wait().unwrap_err());
+    assert!(constraint(&error) && runs == 2, "{error:?}, {runs}");
+    let (error, runs) = among_others(|manager| manager.write(|tx| Ok(tx.execute(sql, [])?)).wait().unwrap_err());
+    assert!(constraint(&error) && runs == 2, "{error:?}, {runs}");
+    let (answer, _) = among_others(|manager| {
+        let write = manager.write(|tx| {
+            tx.execute(sql, [])?;
+            tx.execute("INSERT INTO parent VALUES (99)", [])?;
+            tx.execute_batch("DELETE FROM child; DELETE FROM parent")?;
+            Ok(())
+        });
+        write.wait()
+    });
+    answer.expect("it is in order at its end");
+}
+
+#[test]
+fn an_error_that_rolls_back_the_whole_transaction_is_not_noticed_by_the_others() {
+    for sql in ["INSERT OR ROLLBACK INTO strict VALUES (-1)", "INSERT INTO strict VALUES (13)"] {
+        let (error, runs) = among_others(|manager| manager.execute(sql).wait().unwrap_err());
+        assert!(constraint(&error) && runs == 3, "{error:?}, {runs}");
+        let (error, runs) = among_others(|manager| {
+            let write = manager.write(|tx| {
+                tx.execute("INSERT INTO strict VALUES (1)", [])?;
+                Ok(tx.execute(sql, [])?)
+            });
+            write.wait().unwrap_err()
+        });
+        assert!(constraint(&error) && runs == 3, "{error:?}, {runs}");
+        let (error, runs) = among_others(|manager| {
+            let write = manager.write(|tx| {
+                let _hidden = tx.execute(sql, []);
+                let _nothing_more_runs = tx.execute("INSERT INTO strict VALUES (2)", []);
+                Ok(())
+            });
+            write.wait().unwrap_err()
+        });
+        assert!(error.executed() == Executed::No && error.to_string().contains("transaction is gone"), "{error:?}");
+        assert_eq!(runs, 3);
+    }
+}
+
+#[test]
+fn a_statement_that_is_left_running_does_not_keep_the_others_from_their_commit() {
+    let (answer, runs) = among_others(|manager| {
+        let write = manager.write(|tx| {
+            let mut statement = tx.prepare("INSERT INTO strict VALUES (1), (2) RETURNING id")?;
+            let mut rows = statement.query([])?;
+            rows.next()?;
+            std::mem::forget(rows);
+            std::mem::forget(statement);
+            Ok(())
+        });
+        write.wait()
+    });
+    let error = answer.unwrap_err();
+    assert!(error.executed() == Executed::No && runs == 2, "{error:?}, {runs}");
+}
+
+#[test]
+fn a_panic_undoes_the_write_that_panicked_alone() {
+    let (panicked, runs) = among_others(|manager| {
+        let write = manager.write(|tx| -> Result<(), Failure> {
+            tx.execute("INSERT INTO strict VALUES (1)", [])?;
+            panic!("it panics")
+        });
+        catch_unwind(AssertUnwindSafe(|| write.wait())).is_err()
+    });
+    assert!(panicked && runs == 2);
+}
+
+#[test]
+fn a_write_that_is_stopped_does_not_stop_the_others() {
+    let (error, runs) = among_others(|manager| {
+        let endless =
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) INSERT INTO strict SELECT i FROM n";
+        manager.execute(endless).within(Duration::from_millis(300)).wait().unwrap_err()
+    });
+    assert_eq!((error.kind(), error.executed()), (Kind::Timeout(Stage::Run), Executed::No), "{error:?}");
+    assert!(runs >= 2);
+}
+
+#[test]
+fn one_that_has_had_the_drivers_connection_shares_with_nobody() {
+    let (answer, runs) = among_others(|manager| {
+        let mut runs = 0;
+        let write = manager.write(|tx| {
+            runs += 1;
+            let flag = rusqlite::config::DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER;
+            tx.raw().set_db_config(flag, false)?;
+            Ok(())
+        });
+        write.wait().unwrap();
+        runs
+    });
+    assert_eq!((answer, runs), (2, 3), "run again alone, and so is the one before it");
+}
+
+#[test]
+fn what_is_to_run_once_runs_once_among_others() {
+    let (runs, others) = among_others(|manager| {
+        let mut runs = 0;
+        manager
+            .write_once(|_| -> Result<(), Failure> {
+                runs += 1;
+                Ok(())
+            })
+            .wait()
+            .unwrap();
+        manager
+            .write_once(|_| -> Result<(), Failure> {
+                runs += 1;
+                Ok(())
+            })
+            .synced()
+            .wait()
+            .unwrap();
+        runs
+    });
+    assert_eq!((runs, others), (2, 2));
+}
+
+#[test]
+fn sixteen_threads_lose_nothing_and_write_nothing_twice() {
+    const THREADS: i64 = 16;
+    const EACH: i64 = 60;
+    let folder = tempfile::tempdir().unwrap();
+    let manager = &manager(&folder.path().join("a.db"));
+    let (send, told) = mpsc::channel();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let send = send.clone();
+            scope.spawn(move || {
+                for number in 0..EACH {
+                    let kept = match (thread + number) % 8 {
+                        0 | 1 => inserts(manager, thread, number).is_ok(),
+                        2 | 3 => writes(manager, thread, number).is_ok(),
+                        4 => {
+                            let write = manager.write(|tx| {
+                                tx.execute(INSERT, [thread, number])?;
+                                Err::<(), _>(Failure::msg("no"))
+                            });
+                            assert_eq!(write.wait().unwrap_err().kind(), Kind::Closure);
+                            false
+                        }
+                        5 => {
+                            let write = manager.write(|tx| {
+                                tx.execute(INSERT, [thread, number])?;
+                                Ok(tx.execute("INSERT OR ROLLBACK INTO strict VALUES (-1)", [])?)
+                            });
+                            assert!(constraint(&write.wait().unwrap_err()));
+                            false
+                        }
+                        6 => {
+                            let write = manager.write(|tx| {
+                                tx.execute(INSERT, [thread, number])?;
+                                Ok(tx.execute("INSERT INTO child (parent) VALUES (99)", [])?)
+                            });
+                            assert!(constraint(&write.wait().unwrap_err()));
+                            false
+                        }
+                        _ => {
+                            let write = manager.write(|tx| -> Result<(), Failure> {
+                                tx.execute(INSERT, [thread, number])?;
+                                std::panic::resume_unwind(Box::new("it panics"));
+                            });
+                            assert!(catch_unwind(AssertUnwindSafe(|| write.wait())).is_err());
+                            false
+                        }
+                    };
+                    if kept {
+                        let seen: Option<i64> = manager
+                            .query("SELECT id FROM row WHERE thread = ?1 AND number = ?2")
+                            .bind(thread)
+                            .bind(number)
+                            .optional()
+                            .wait()
+                            .unwrap();
+                        assert!(seen.is_some(), "told before the commit");
+                        send.send((thread, number)).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    drop(send);
+    let told: BTreeSet<(i64, i64)> = told.iter().collect();
+    assert_eq!(told.len() as i64, THREADS * EACH / 2);
+    assert_eq!(rows(manager), told.into_iter().collect::<Vec<_>>());
+    let status = manager.status();
+    let writer = status.database("main").unwrap().writer.unwrap();
+    assert_eq!((writer.lent, writer.waiting), (0, 0));
+}
+
+#[test]
+fn nobody_is_served_from_the_cache_what_a_shared_transaction_has_changed() {
+    const THREADS: i64 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::new("main", Sqlite::open(folder.path().join("a.db")));
+    let cache = ecm::cache::Quick::new(&ecm::cache::QuickConfig::default()).unwrap();
+    let manager = &ConnectionManager::builder().database(database).cache(cache).build().unwrap();
+    manager.write(|tx| Ok(tx.execute_batch("CREATE TABLE n (thread INTEGER PRIMARY KEY, number)")?)).wait().unwrap();
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                for number in 0..100_i64 {
+                    let sql = "INSERT OR REPLACE INTO n VALUES (?1, ?2)";
+                    if number % 2 == 0 {
+                        manager.execute(sql).bind(thread).bind(number).wait().unwrap();
+                    } else {
+                        manager.write(|tx| Ok(tx.execute(sql, [thread, number])?)).wait().unwrap();
+                    }
+                    let seen: i64 = manager
+                        .query("SELECT number FROM n WHERE thread = ?1")
+                        .bind(thread)
+                        .cached()
+                        .one()
+                        .wait()
+                        .unwrap();
+                    assert_eq!(seen, number);
+                }
+            });
+        }
+    });
+}
