@@ -15,13 +15,23 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Wake, Waker},
 };
 
 struct Writers {
     fake: Fake,
     clock: TestClock,
     lane: Lane<Fake>,
+}
+
+/// A waker that counts.
+#[derive(Default)]
+struct Woken(AtomicU32);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 type Outcome<T> = Result<Transacted<T>, Error>;
@@ -489,9 +499,13 @@ fn one_whose_transaction_is_lost_after_its_time_hears_so() {
     drop(held);
     assert!(poll(&mut first).is_pending() && poll(&mut short).is_pending());
     writers.clock.advance(2 * SECOND);
-    assert!(poll(&mut short).is_pending(), "it is part of a transaction");
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let pending = short.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+    assert!(pending && woken.0.load(Ordering::Relaxed) == 0, "it is part of a transaction");
     // The transaction is too old to take in anybody else, but was passed on before.
     assert!(matches!(poll(&mut last), Poll::Ready(Ok(Transacted::Undone(_)))));
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1, "no alarm would wake it");
     assert!(matches!(poll(&mut short), Poll::Ready(Err(error)) if error.kind() == Kind::Timeout(Stage::Wait)));
     assert!(poll(&mut first).is_ready());
     assert_eq!(writers.fake.committed("sum"), Some(1));
