@@ -1,28 +1,22 @@
 //! Writes that share a transaction, each polled by hand in the order in which the story is told.
 
-use crate::support::{SECOND, parts};
-use ecm_core::{
-    Clock, Connection, Durability, Error, Failure, FaultKind, Kind, Limit, Loan, Stage, Time, Transact, block_on,
-    testing::{Fake, FakeConnection, FakeError, TestClock},
+use crate::{
+    support::SECOND,
+    writers::{Writers, add_one, fails, poll, position, run_all, set},
 };
-use ecm_pool::{Lane, Lent, PoolConfig, Terms, Transacted};
-use proptest::prelude::*;
+use ecm_core::{
+    Connection, Durability, Failure, FaultKind, Kind, Limit, Stage, Time, Transact, block_on,
+    testing::{FakeConnection, FakeError},
+};
+use ecm_pool::{PoolConfig, Terms, Transacted};
 use std::{
-    future::Future,
-    panic::{AssertUnwindSafe, Location, catch_unwind},
-    pin::Pin,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
 };
-
-struct Writers {
-    fake: Fake,
-    clock: TestClock,
-    lane: Lane<Fake>,
-}
 
 /// A waker that counts.
 #[derive(Default)]
@@ -32,122 +26,6 @@ impl Wake for Woken {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-type Outcome<T> = Result<Transacted<T>, Error>;
-type Writing<'l, T> = Pin<Box<dyn Future<Output = Outcome<T>> + 'l>>;
-
-impl Writers {
-    fn new() -> Self {
-        Self::configured(PoolConfig::untended())
-    }
-
-    fn configured(config: PoolConfig) -> Self {
-        let (fake, clock) = (Fake::new(), TestClock::new());
-        let lane = Lane::new(Arc::new(fake.clone()), config, parts(&clock));
-        Self { fake, clock, lane }
-    }
-
-    /// Somebody borrows the writer, so that everybody waits until this is dropped.
-    fn held(&self) -> Lent<'_, Fake> {
-        block_on(self.lane.pool().lend(Loan::Raw, self.clock.now(), Time::NEVER)).unwrap()
-    }
-
-    fn terms(&self) -> Terms {
-        Terms {
-            durability: Durability::Configured,
-            shares: true,
-            asked: self.clock.now(),
-            deadline: Time::NEVER,
-            from: Location::caller(),
-        }
-    }
-
-    fn writes<'l, T: 'l>(&'l self, run: impl FnMut(&mut FakeConnection) -> Result<T, Failure> + 'l) -> Writing<'l, T> {
-        self.writes_on(self.terms(), run)
-    }
-
-    /// A write that has asked for its turn.
-    fn writes_on<'l, T: 'l>(
-        &'l self,
-        terms: Terms,
-        run: impl FnMut(&mut FakeConnection) -> Result<T, Failure> + 'l,
-    ) -> Writing<'l, T> {
-        let mut writing: Writing<'l, T> = Box::pin(async move { self.lane.write(&terms, run).await });
-        assert!(poll(&mut writing).is_pending(), "it waits");
-        writing
-    }
-
-    fn sends<'l, T: Send + 'static>(
-        &'l self,
-        run: impl FnMut(&mut FakeConnection) -> Result<T, Failure> + Send + 'static,
-    ) -> Writing<'l, T> {
-        let terms = self.terms();
-        let mut writing: Writing<'l, T> = Box::pin(async move { self.lane.send(&terms, run).await });
-        assert!(poll(&mut writing).is_pending(), "it waits");
-        writing
-    }
-
-    /// Begins, commits, roll backs so far.
-    fn transactions(&self) -> (u64, u64, u64) {
-        let counts = self.fake.counts();
-        (counts.begins, counts.commits, counts.roll_backs)
-    }
-
-    fn is_at_rest(&self) {
-        let status = self.lane.status();
-        assert_eq!((status.lent, status.waiting, status.opening), (0, 0, 0), "{status:?}");
-        let terms = self.terms();
-        assert!(self.lane.write_now(&terms, |_| Ok(())).is_some() || status.idle == 0, "nobody has the turn");
-    }
-}
-
-fn poll<T>(writing: &mut Writing<'_, T>) -> Poll<Outcome<T>> {
-    writing.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-/// Polls all of them in order, again and again, until each has ended.
-fn run_all<T>(writings: &mut [Writing<'_, T>]) -> Vec<Outcome<T>> {
-    let mut outcomes: Vec<Option<Outcome<T>>> = writings.iter().map(|_| None).collect();
-    for _ in 0..1_000 {
-        for (writing, outcome) in writings.iter_mut().zip(&mut outcomes) {
-            if outcome.is_none()
-                && let Poll::Ready(ended) = poll(writing)
-            {
-                *outcome = Some(ended);
-            }
-        }
-        if outcomes.iter().all(Option::is_some) {
-            return outcomes.into_iter().flatten().collect();
-        }
-    }
-    panic!("somebody waits for ever");
-}
-
-fn position<T>(outcome: &Outcome<T>) -> Option<u64> {
-    match outcome {
-        Ok(Transacted::Committed(_, position)) => Some(position.commit),
-        _ => None,
-    }
-}
-
-fn set(name: &str, number: i64) -> impl FnMut(&mut FakeConnection) -> Result<i64, Failure> + Send + use<> {
-    let name = name.to_owned();
-    move |connection| {
-        connection.tx().set(&name, number)?;
-        Ok(number)
-    }
-}
-
-fn add_one(connection: &mut FakeConnection) -> Result<i64, Failure> {
-    let sum = connection.tx().get("sum")?.unwrap_or(0) + 1;
-    connection.tx().set("sum", sum)?;
-    Ok(sum)
-}
-
-fn fails(connection: &mut FakeConnection) -> Result<i64, Failure> {
-    connection.tx().set("failed", 1)?;
-    Err(Failure::msg("no"))
 }
 
 #[test]
@@ -510,104 +388,4 @@ fn one_whose_transaction_is_lost_after_its_time_hears_so() {
     assert!(poll(&mut first).is_ready());
     assert_eq!(writers.fake.committed("sum"), Some(1));
     writers.is_at_rest();
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Does {
-    Adds,
-    Fails,
-    Loses,
-    HidesALoss,
-    Goes,
-}
-
-fn does() -> impl Strategy<Value = Does> {
-    prop_oneof![
-        6 => Just(Does::Adds),
-        2 => Just(Does::Fails),
-        1 => Just(Does::Loses),
-        1 => Just(Does::HidesALoss),
-        1 => Just(Does::Goes),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
-    /// Beside a model that runs one after the other: each outcome is that of its write alone, and what is
-    /// there is what was committed, once.
-    #[test]
-    fn whoever_shares_a_transaction_ends_as_if_alone(
-        story in prop::collection::vec((does(), any::<bool>(), prop::bool::weighted(0.8)), 1..24),
-        order in prop::collection::vec(any::<prop::sample::Index>(), 0..200),
-        broken_commits in 0..3_u32,
-    ) {
-        let writers = Writers::new();
-        let held = writers.held();
-        let mut all: Vec<Option<Writing<'_, i64>>> = Vec::new();
-        for (index, &(does, sent, shares)) in story.iter().enumerate() {
-            let mut hidden = false;
-            let job = move |connection: &mut FakeConnection| {
-                let name = format!("row {index}");
-                let runs = connection.tx().get(&name)?.unwrap_or(0) + 1;
-                connection.tx().set(&name, runs)?;
-                match does {
-                    Does::Fails => Err(Failure::msg("no")),
-                    Does::Loses => {
-                        connection.roll_back()?;
-                        Err(Failure::msg("all is lost"))
-                    }
-                    Does::HidesALoss if !std::mem::replace(&mut hidden, true) && shares => {
-                        connection.roll_back()?;
-                        Ok(0)
-                    }
-                    _ => Ok(runs),
-                }
-            };
-            let terms = Terms { shares, ..writers.terms() };
-            all.push(Some(if sent { writers.sends(job) } else { writers.writes_on(terms, job) }));
-        }
-        drop(held);
-        writers.fake.fail_commits(FaultKind::Corrupt, broken_commits);
-        let mut outcomes: Vec<Option<Outcome<i64>>> = story.iter().map(|_| None).collect();
-        let rest = (0..story.len()).cycle().take(story.len() * 200);
-        let order: Vec<usize> = order.iter().map(|at| at.index(story.len())).chain(rest).collect();
-        for index in order {
-            if story[index].0 == Does::Goes {
-                all[index] = None;
-            }
-            if let Some(writing) = &mut all[index]
-                && let Poll::Ready(outcome) = poll(writing)
-            {
-                outcomes[index] = Some(outcome);
-                all[index] = None;
-            }
-        }
-        let mut broken = 0;
-        for (index, (&(does, _, shares), outcome)) in story.iter().zip(&outcomes).enumerate() {
-            let there = writers.fake.committed(&format!("row {index}"));
-            match (does, outcome) {
-                (Does::Goes, None) => prop_assert!(matches!(there, None | Some(1))),
-                (Does::Adds, Some(Ok(Transacted::Committed(1, _)))) => prop_assert_eq!(there, Some(1)),
-                // Alone it loses nothing, or what the second run has written is there.
-                (Does::HidesALoss, Some(Ok(Transacted::Committed(..)))) => {
-                    prop_assert!(matches!(there, Some(1)) || shares, "{:?}", there);
-                }
-                (Does::Adds | Does::HidesALoss, Some(Ok(Transacted::Undone(failure)))) => {
-                    broken += 1;
-                    prop_assert!(failure.to_string().contains("told to fail"), "{}", failure);
-                    prop_assert_eq!(there, None);
-                }
-                (Does::Fails, Some(Ok(Transacted::Undone(failure)))) => {
-                    prop_assert!(there.is_none() && failure.to_string() == "no");
-                }
-                (Does::Loses, Some(Ok(Transacted::Undone(failure)))) => {
-                    prop_assert!(there.is_none() && failure.to_string() == "all is lost");
-                }
-                other => prop_assert!(false, "{index}: {other:?}"),
-            }
-        }
-        prop_assert!(broken <= broken_commits);
-        writers.is_at_rest();
-    }
 }

@@ -6,6 +6,7 @@
 
 mod basics;
 mod batches;
+mod batches_modelled;
 mod broken;
 mod cancelled;
 mod changes;
@@ -25,3 +26,4 @@ mod support;
 mod tended;
 mod timeouts;
 mod visited;
+mod writers;
