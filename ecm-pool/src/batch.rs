@@ -1,5 +1,5 @@
 use crate::{
-    Lane, Owned,
+    Lane, Owned, Terms,
     common_cause::CommonCause,
     errand::Errand,
     seat::{End, News, Turn, Waiting},
@@ -23,6 +23,8 @@ pub(crate) struct Batch<B: Backend<Connection: Transact>> {
     writer: Owned<B>,
     durability: Durability,
     until: Time,
+    /// The earliest deadline of a member: nobody makes it wait for longer.
+    deadline: Time,
     /// Those that have run, in this order.
     members: Vec<Ran<B>>,
 }
@@ -69,7 +71,7 @@ const OPEN: &str = "the transaction is there until it is passed on or ended";
 impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
     /// A transaction that has begun.
     pub(crate) fn new(lane: &'l Lane<B>, writer: Owned<B>, durability: Durability, now: Time) -> Self {
-        let batch = Batch { writer, durability, until: now + SPAN, members: Vec::new() };
+        let batch = Batch { writer, durability, until: now + SPAN, deadline: Time::NEVER, members: Vec::new() };
         Self::of(lane, batch)
     }
 
@@ -147,7 +149,10 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
     ) -> Stand<T> {
         let batch = self.batch.as_mut().expect(OPEN);
         let writer = &mut *batch.writer;
-        writer.limit(waiting.terms.limit());
+        let own = waiting.terms.deadline;
+        let others = batch.deadline;
+        batch.deadline = own.min(others);
+        writer.limit(Terms { deadline: batch.deadline, ..waiting.terms }.limit());
         if writer.enter().is_err() {
             self.condition = Condition::Lost;
             batch.members.push(Ran { waiting, failure: None });
@@ -165,6 +170,15 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
         }
         let answer = match ran {
             Err(panic) => return Stand::Ended(End::Panicked(panic)),
+            // Stopped for the sake of the others, it may take its time alone.
+            Ok(_) if stopped && others < own && self.lane.now() < own => {
+                let waiting = waiting.alone();
+                match self.condition {
+                    Condition::Lost => batch.members.push(Ran { waiting, failure: None }),
+                    _ => self.lane.line().come_back(vec![waiting]),
+                }
+                return Stand::Again;
+            }
             Ok(_) if stopped => return Stand::Ended(End::Stopped),
             Ok(answer) => answer,
         };

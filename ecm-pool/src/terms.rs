@@ -11,7 +11,7 @@ pub struct Terms {
     /// When it was asked for.
     pub asked: Time,
     /// Until when it may wait and run. Once its work is part of a transaction that others share, it
-    /// waits for that transaction to end.
+    /// waits for that to end, in which nothing of the others runs for longer than this.
     pub deadline: Time,
     /// The place that is named where the writer is lent for too long.
     pub from: &'static Location<'static>,

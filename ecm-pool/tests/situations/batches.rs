@@ -237,6 +237,30 @@ fn one_that_is_stopped_does_not_stop_the_others() {
 }
 
 #[test]
+fn one_that_would_make_others_wait_beyond_their_deadline_runs_again_alone() {
+    for sent in [false, true] {
+        let writers = Writers::new();
+        let held = writers.held();
+        let clock = writers.clock.clone();
+        let slow = move |connection: &mut FakeConnection| {
+            clock.advance(2 * SECOND);
+            add_one(connection)
+        };
+        let deadline = Time::START + SECOND;
+        let mut all = vec![
+            writers.writes_on(Terms { deadline, ..writers.terms() }, add_one),
+            if sent { writers.sends(slow) } else { writers.writes(slow) },
+            writers.writes(add_one),
+        ];
+        drop(held);
+        let positions: Vec<_> = run_all(&mut all).iter().map(|outcome| position(outcome).unwrap()).collect();
+        assert_eq!(positions, [1, 2, 3], "stopped, run alone to its end, still before the one after it");
+        assert_eq!(writers.fake.committed("sum"), Some(3));
+        writers.is_at_rest();
+    }
+}
+
+#[test]
 fn what_does_not_share_runs_alone_in_its_turn() {
     let writers = Writers::new();
     let held = writers.held();
