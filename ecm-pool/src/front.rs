@@ -91,19 +91,21 @@ impl<C> Front<C> {
     }
 
     /// Takes an idle connection, whatever the gate says: what this thread used last, else the first;
-    /// in even order the one after what this thread used last.
+    /// in even order the one after what this thread used last. What is shunned comes last.
     pub(crate) fn find(&self) -> Option<Loaned<C>> {
         if self.even.load(Relaxed) {
             return self.scan(hints::recent(self.id).next().map_or(0, |index| index + 1));
         }
-        hints::recent(self.id).find_map(|index| self.take_from(index)).or_else(|| self.scan(0))
+        let liked = |index: &usize| self.slots.get(*index).is_some_and(|slot| !slot.is_shunned());
+        let mut recent = hints::recent(self.id).filter(liked);
+        recent.find_map(|index| self.take_from(index)).or_else(|| self.scan(0))
     }
 
     /// As [`find`](Self::find), for a loan that begins now; with the slot.
     #[inline]
     pub(crate) fn lend(&self, now: Time, from: &'static Location<'static>) -> Option<(&Slot<C>, Loaned<C>)> {
         let warm = if self.even.load(Relaxed) { None } else { hints::newest(self.id) };
-        let (slot, loaned) = warm.and_then(|index| self.claim(index)).or_else(|| self.find_another())?;
+        let (slot, loaned) = warm.and_then(|index| self.claim(index, true)).or_else(|| self.find_another())?;
         slot.lent(now, from);
         Some((slot, loaned))
     }
@@ -114,12 +116,15 @@ impl<C> Front<C> {
     }
 
     pub(crate) fn take_from(&self, index: usize) -> Option<Loaned<C>> {
-        self.claim(index).map(|(_, loaned)| loaned)
+        self.claim(index, false).map(|(_, loaned)| loaned)
     }
 
     #[inline]
-    fn claim(&self, index: usize) -> Option<(&Slot<C>, Loaned<C>)> {
+    fn claim(&self, index: usize, choosy: bool) -> Option<(&Slot<C>, Loaned<C>)> {
         let slot = self.slots.get(index)?;
+        if choosy && slot.is_shunned() {
+            return None;
+        }
         let (key, connection) = slot.cell.take()?;
         Some((slot, Loaned { slot: index, key, connection }))
     }
@@ -127,7 +132,15 @@ impl<C> Front<C> {
     fn scan(&self, from: usize) -> Option<Loaned<C>> {
         let slots = self.slots.len();
         let from = from.min(slots);
-        (from..slots).chain(0..from).find_map(|index| self.take_from(index))
+        let all = || (from..slots).chain(0..from);
+        let mut shuns = false;
+        let liked = all().find_map(|index| {
+            let shunned = self.slots.at(index).is_shunned();
+            shuns |= shunned;
+            if shunned { None } else { self.take_from(index) }
+        });
+        // Also those that were not taken before: whoever finds nothing has looked into every slot.
+        liked.or_else(|| if shuns { all().find_map(|index| self.take_from(index)) } else { None })
     }
 
     /// Whether a connection has to be checked before it is lent.

@@ -13,11 +13,19 @@ pub(crate) struct Place {
     /// The beginning of the loan that was reported as overdue.
     pub(crate) reported: Time,
     pub(crate) rest: Rest,
+    /// Until when the others are lent first.
+    pub(crate) shunned_until: Time,
 }
 
 impl Place {
-    pub(crate) const EMPTY: Self =
-        Self { interrupter: None, leave: None, retires: Time::NEVER, reported: Time::NEVER, rest: Rest::NEW };
+    pub(crate) const EMPTY: Self = Self {
+        interrupter: None,
+        leave: None,
+        retires: Time::NEVER,
+        reported: Time::NEVER,
+        rest: Rest::NEW,
+        shunned_until: Time::NEVER,
+    };
 }
 
 /// A connection that is out of its slot, with what it takes to put it back.

@@ -7,7 +7,7 @@ use std::{
     panic::Location,
     sync::{
         OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -35,6 +35,8 @@ pub(crate) struct Slot<C> {
     /// How long its loans last, in nanoseconds, on a moving average of samples; 0 before the first.
     held: AtomicU64,
     samples: AtomicU64,
+    /// Whether the others are lent first.
+    shunned: AtomicBool,
     lent_from: Lasting<Location<'static>>,
 }
 
@@ -49,6 +51,7 @@ impl<C> Slot<C> {
             loans: AtomicU64::new(0),
             held: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            shunned: AtomicBool::new(false),
             lent_from: Lasting::none(),
         }
     }
@@ -62,8 +65,25 @@ impl<C> Slot<C> {
         self.epoch.store(epoch, Relaxed);
         self.used_at.store(now.as_nanos(), Relaxed);
         self.checked_at.store(now.as_nanos(), Relaxed);
+        self.judge_anew();
+    }
+
+    /// Whether the others are lent first.
+    #[inline]
+    pub(crate) fn is_shunned(&self) -> bool {
+        self.shunned.load(Relaxed)
+    }
+
+    /// Has the others lent first.
+    pub(crate) fn shun(&self) {
+        self.shunned.store(true, Relaxed);
+    }
+
+    /// Forgets how long its loans lasted, and lends it like the others.
+    pub(crate) fn judge_anew(&self) {
         self.held.store(0, Relaxed);
         self.samples.store(0, Relaxed);
+        self.shunned.store(false, Relaxed);
     }
 
     /// Its connection was found to work.

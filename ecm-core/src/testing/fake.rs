@@ -96,6 +96,8 @@ pub(super) struct State {
     held_statements: u32,
     held_connects: u32,
     held_idles: u32,
+    held_pings: u32,
+    held_resets: u32,
     slow_statements: Duration,
     slow_connects: Option<(Duration, TestClock)>,
     sleepers: Vec<Waker>,
@@ -218,7 +220,21 @@ impl Fake {
         Held { fake: self.clone(), what: Hanging::Idles }
     }
 
-    /// Blocks until at least `count` statements, connects or visits hang.
+    /// Every check of whether a connection works hangs, until what this returns is dropped.
+    #[must_use = "nothing hangs any more once this is dropped"]
+    pub fn hold_pings(&self) -> Held {
+        self.0.lock().held_pings += 1;
+        Held { fake: self.clone(), what: Hanging::Pings }
+    }
+
+    /// Every reset hangs, until what this returns is dropped.
+    #[must_use = "nothing hangs any more once this is dropped"]
+    pub fn hold_resets(&self) -> Held {
+        self.0.lock().held_resets += 1;
+        Held { fake: self.clone(), what: Hanging::Resets }
+    }
+
+    /// Blocks until at least `count` of all that can be made to hang do.
     ///
     /// # Panics
     /// After 30 seconds of real time, since a test that hangs tells nothing.
@@ -243,6 +259,8 @@ enum Hanging {
     Statements,
     Connects,
     Idles,
+    Pings,
+    Resets,
 }
 
 impl Drop for Held {
@@ -252,6 +270,8 @@ impl Drop for Held {
             Hanging::Statements => &mut state.held_statements,
             Hanging::Connects => &mut state.held_connects,
             Hanging::Idles => &mut state.held_idles,
+            Hanging::Pings => &mut state.held_pings,
+            Hanging::Resets => &mut state.held_resets,
         };
         *held -= 1;
         drop(state);
@@ -303,7 +323,21 @@ impl Shared {
 
     /// Hangs while visits to idle connections are told to.
     pub(super) fn be_idle(&self, clock: &dyn Clock) {
-        self.sleep(clock, &|state, _| (state.held_idles == 0).then_some(()), [Time::NEVER; 2]);
+        self.hang(clock, |state| state.held_idles);
+    }
+
+    /// Hangs while checks are told to.
+    pub(super) fn be_checked(&self, clock: &dyn Clock) {
+        self.hang(clock, |state| state.held_pings);
+    }
+
+    /// Hangs while resets are told to.
+    pub(super) fn be_reset(&self, clock: &dyn Clock) {
+        self.hang(clock, |state| state.held_resets);
+    }
+
+    fn hang(&self, clock: &dyn Clock, held: fn(&State) -> u32) {
+        self.sleep(clock, &|state, _| (held(state) == 0).then_some(()), [Time::NEVER; 2]);
     }
 
     fn sleep<T>(&self, clock: &dyn Clock, over: &dyn Fn(&State, Time) -> Option<T>, moments: [Time; 2]) -> T {
@@ -332,7 +366,7 @@ impl Backend for Fake {
 
     fn connect(&self, access: Access, clock: &Arc<dyn Clock>) -> Result<FakeConnection, Failure> {
         self.0.lock().counts.connects += 1;
-        self.0.sleep(&**clock, &|state, _| (state.held_connects == 0).then_some(()), [Time::NEVER; 2]);
+        self.0.hang(&**clock, |state| state.held_connects);
         let slow = self.0.lock().slow_connects.clone();
         if let Some((span, clock)) = slow {
             clock.advance(span);

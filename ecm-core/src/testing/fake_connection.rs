@@ -266,8 +266,9 @@ impl Connection for FakeConnection {
     fn reset(&mut self) -> Result<(), Failure> {
         self.tx.db.written.take();
         self.tx.db.savepoint.take();
+        self.tx.shared.lock().counts.resets += 1;
+        self.tx.shared.be_reset(&*self.tx.clock);
         let mut state = self.tx.shared.lock();
-        state.counts.resets += 1;
         state.fail_resets.next()
     }
 
@@ -293,8 +294,9 @@ impl Connection for FakeConnection {
     }
 
     fn ping(&mut self) -> Result<(), Failure> {
+        self.tx.shared.lock().counts.pings += 1;
+        self.tx.shared.be_checked(&*self.tx.clock);
         let mut state = self.tx.shared.lock();
-        state.counts.pings += 1;
         state.fail_pings.next()
     }
 

@@ -18,6 +18,10 @@ const RESPITE: Duration = Duration::from_millis(10);
 const SLOW_OPENING: Duration = Duration::from_millis(10);
 /// The pause after a failed opening doubles from one to the other.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
+/// A connection is lent last when its loans last so many times longer than those of the others,
+const SLOWER: u32 = 3;
+/// for so long; then it is judged anew.
+const PROBATION: Duration = Duration::from_secs(10);
 /// A connection is replaced when its loans last so many times longer than those of the others.
 const MUCH_SLOWER: u32 = 8;
 /// Fewer say more about what was done with a connection than about the connection.
@@ -67,7 +71,7 @@ impl<C> State<C> {
         self.aim(&target);
         self.retire(now, after);
         self.reap(&target, now, after);
-        self.replace_slow(after);
+        self.judge(now, after);
         self.serve(after);
         self.employ(now, after);
         self.arm(&target, now, after);
@@ -225,22 +229,38 @@ impl<C> State<C> {
         unless_zero(self.config.idle_timeout).map(|longest| longest.min(target.linger).max(RESPITE))
     }
 
-    /// Replaces one idle connection that is much slower than all others together.
-    fn replace_slow(&mut self, after: &mut After<C>) {
-        let samples = self.front.slots.iter().filter_map(|(index, slot)| Some((index, slot.held()?)));
-        let (mut sum, mut number, mut slowest) = (Duration::ZERO, 0, (0, Duration::ZERO));
-        for (index, held) in samples.filter(|(index, _)| self.places[*index].interrupter.is_some()) {
-            (sum, number) = (sum + held, number + 1);
-            if held > slowest.1 && self.front.slots.at(index).samples() >= ENOUGH_SAMPLES {
-                slowest = (index, held);
+    /// Has connections that are slower than the others together lent last for a while, and replaces
+    /// one idle connection that is much slower.
+    fn judge(&mut self, now: Time, after: &mut After<C>) {
+        let (mut sum, mut number, mut slowest) = (Duration::ZERO, 0, None);
+        for (index, slot) in self.front.slots.iter() {
+            let place = &mut self.places[index];
+            if place.shunned_until <= now {
+                place.shunned_until = Time::NEVER;
+                slot.judge_anew();
+            }
+            if let Some(held) = slot.held().filter(|_| place.interrupter.is_some()) {
+                (sum, number) = (sum + held, number + 1);
             }
         }
         if number < 3 {
             return;
         }
-        let others = (sum - slowest.1) / (number - 1);
-        if slowest.1 > NOTICEABLE.max(others * MUCH_SLOWER)
-            && let Some(loaned) = self.front.take_from(slowest.0)
+        for (index, slot) in self.front.slots.iter() {
+            let place = &mut self.places[index];
+            let known = place.interrupter.is_some() && slot.samples() >= ENOUGH_SAMPLES;
+            let Some(held) = slot.held().filter(|_| known) else { continue };
+            let others = (sum - held.min(sum)) / (number - 1);
+            if held > NOTICEABLE.max(others * SLOWER) && !slot.is_shunned() {
+                slot.shun();
+                place.shunned_until = now + PROBATION;
+            }
+            if held > NOTICEABLE.max(others * MUCH_SLOWER) && slowest.is_none_or(|(_, longest)| held > longest) {
+                slowest = Some((index, held));
+            }
+        }
+        if let Some((slot, _)) = slowest
+            && let Some(loaned) = self.front.take_from(slot)
         {
             self.close_loaned(loaned, "it is much slower than the others", after);
         }
@@ -329,6 +349,7 @@ impl<C> State<C> {
                 continue;
             }
             by(place.retires);
+            by(place.shunned_until);
             let is_idle = slot.cell.is_full();
             if let Some(span) = idle_for {
                 by(if is_idle { slot.used_at() } else { now } + span);

@@ -12,6 +12,7 @@ mod cancelled;
 mod changes;
 mod closing;
 mod crowd;
+mod everywhere;
 mod fairness;
 mod growth;
 mod lane;

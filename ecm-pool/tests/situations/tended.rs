@@ -335,6 +335,37 @@ fn a_connection_that_is_much_slower_than_the_others_is_replaced() {
     assert!(left.iter_mut().all(|lent| id(lent) != slow));
 }
 
+#[test]
+fn a_connection_that_is_slower_than_the_others_is_lent_last_until_it_is_judged_anew() {
+    let bench = bench(PoolConfig { validation_interval: 60 * SECOND, ..PoolConfig::untended() });
+    let slow = id(&mut bench.lends());
+    for _ in 0..16 * 64 {
+        let all = [bench.lends(), bench.lends(), bench.lends()].map(|mut lent| (id(&mut lent), lent));
+        bench.clock.advance(MILLISECOND);
+        let (first, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|(id, _)| *id == slow);
+        drop(others);
+        bench.clock.advance(4 * MILLISECOND);
+        // Given back last, it is the one that this thread would be lent first.
+        drop(first);
+    }
+    assert_eq!(id(&mut bench.lends()), slow, "until the pool is looked after");
+    bench.clock.advance(60 * SECOND);
+    let mut lent = [bench.lends_now().unwrap(), bench.lends_now().unwrap(), bench.lends_now().unwrap()];
+    assert_eq!(id(&mut lent[2]), slow, "the last one, but it is lent");
+    assert_eq!(bench.figures(), [0, 3, 0, 0], "and not replaced");
+    drop(lent);
+    assert!((0..3).all(|_| id(&mut bench.lends()) != slow));
+    bench.clock.advance(10 * SECOND);
+    let (mut others, mut last) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let mut lent = bench.lends();
+        if id(&mut lent) == slow { &mut last } else { &mut others }.push(lent);
+    }
+    drop(others);
+    drop(last);
+    assert_eq!(id(&mut bench.lends()), slow, "it is lent like the others again");
+}
+
 #[derive(Debug)]
 struct Greedy;
 
