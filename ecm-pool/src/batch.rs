@@ -27,6 +27,8 @@ pub(crate) struct Batch<B: Backend<Connection: Transact>> {
     deadline: Time,
     /// Those that have run, in this order.
     members: Vec<Ran<B>>,
+    /// Whether the database has failed in it, so that the writer is closed afterwards.
+    damaged: bool,
 }
 
 /// A write that has run in a transaction that is open.
@@ -71,7 +73,8 @@ const OPEN: &str = "the transaction is there until it is passed on or ended";
 impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
     /// A transaction that has begun.
     pub(crate) fn new(lane: &'l Lane<B>, writer: Owned<B>, durability: Durability, now: Time) -> Self {
-        let batch = Batch { writer, durability, until: now + SPAN, deadline: Time::NEVER, members: Vec::new() };
+        let batch =
+            Batch { writer, durability, until: now + SPAN, deadline: Time::NEVER, members: Vec::new(), damaged: false };
         Self::of(lane, batch)
     }
 
@@ -182,6 +185,7 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
             Ok(_) if stopped => return Stand::Ended(End::Stopped),
             Ok(answer) => answer,
         };
+        batch.damaged |= answer.as_ref().err().is_some_and(|failure| self.lane.tells_of_damage(failure));
         match (answer, left) {
             (Ok(answer), Member::Kept) => {
                 batch.members.push(Ran { waiting, failure: None });
@@ -230,22 +234,22 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
 
     /// Has every member run again, before everybody who waits.
     fn repeat(mut self, fit: bool, again: impl Fn(Waiting<B>) -> Waiting<B>) {
-        let Batch { writer, members, .. } = self.batch.take().expect(OPEN);
+        let Batch { writer, members, damaged, .. } = self.batch.take().expect(OPEN);
         self.lane.line().come_back(members.into_iter().map(|member| again(member.waiting)).collect());
-        self.lane.give_back(writer, fit);
+        self.lane.give_back(writer, fit && !damaged);
         self.lane.line().pass();
     }
 
     /// Tells each member how it has ended, all of them in one sweep.
     fn acknowledge(mut self, fit: bool, kept: &mut dyn FnMut(&Waiting<B>) -> End) {
-        let Batch { writer, members, .. } = self.batch.take().expect(OPEN);
+        let Batch { writer, members, damaged, .. } = self.batch.take().expect(OPEN);
         let tell = |Ran { waiting, failure }: Ran<B>| {
             let end = failure.map_or_else(|| kept(&waiting), End::Undone);
             waiting.end(end)
         };
         let wakers: Vec<Waker> = members.into_iter().filter_map(tell).collect();
         wakers.into_iter().for_each(Waker::wake);
-        self.lane.give_back(writer, fit);
+        self.lane.give_back(writer, fit && !damaged);
         self.lane.line().pass();
     }
 }

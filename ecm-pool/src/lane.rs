@@ -7,7 +7,8 @@ use crate::{
     sync::{Mutex, lock},
 };
 use ecm_core::{
-    Access, Alarm, Backend, Commit, Connection, Durability, Error, Failure, Loan, PoolStatus, Position, Time, Transact,
+    Access, Alarm, Backend, Commit, Connection, Durability, Error, Failure, Fault, Loan, PoolStatus, Position, Time,
+    Transact,
 };
 use std::{
     fmt,
@@ -94,8 +95,8 @@ where
     ///
     /// `run` sees a transaction that has begun; what it returns decides between commit and roll
     /// back, unless a limit has stopped it. A panic of `run` goes on after the writer was given back,
-    /// which undoes the transaction. After an unknown outcome, and after a roll back that failed,
-    /// the writer is closed.
+    /// which undoes the transaction. After an unknown outcome, after a roll back that failed, and after
+    /// a fault of the database the writer is closed.
     ///
     /// [`Backend::upkeep`] runs before this returns when it is due: after the first transaction,
     /// then as its answer says. If it panics, the writer is closed and the outcome stands.
@@ -106,6 +107,9 @@ where
         run: impl FnOnce(&mut B::Connection) -> Result<T, Failure>,
     ) -> Transacted<T> {
         if let Err(failure) = writer.begin(durability) {
+            if self.tells_of_damage(&failure) {
+                writer.discard();
+            }
             return Transacted::NotBegun(failure);
         }
         let ran = run(&mut writer);
@@ -113,13 +117,19 @@ where
             (Transacted::Stopped, writer.roll_back().is_ok())
         } else {
             match ran {
-                Err(failure) => (Transacted::Undone(failure), writer.roll_back().is_ok()),
+                Err(failure) => {
+                    let fit = writer.roll_back().is_ok() && !self.tells_of_damage(&failure);
+                    (Transacted::Undone(failure), fit)
+                }
                 Ok(value) => match writer.commit() {
                     Commit::Done(position) => {
                         self.reached(position);
                         (Transacted::Committed(value, position), true)
                     }
-                    Commit::RolledBack(failure) => (Transacted::Undone(failure), true),
+                    Commit::RolledBack(failure) => {
+                        let fit = !self.tells_of_damage(&failure);
+                        (Transacted::Undone(failure), fit)
+                    }
                     Commit::Unknown(failure) => (Transacted::Unknown(failure), false),
                 },
             }
@@ -282,6 +292,9 @@ where
         }
         writer.limit(me.terms.limit());
         if let Err(failure) = writer.begin(durability) {
+            if self.tells_of_damage(&failure) {
+                writer.discard();
+            }
             return Ok(Held::Alone(Transacted::NotBegun(failure)));
         }
         let holder = Holder::new(self, writer.owned_by(Arc::clone(&self.pool)), durability, now);
@@ -319,6 +332,14 @@ where
         if !(fit && self.keep_up(&mut writer)) {
             writer.discard();
         }
+    }
+
+    /// Whether the database itself has failed: what the writer has read into its caches may be damaged,
+    /// and outlive the damage.
+    pub(crate) fn tells_of_damage(&self, failure: &Failure) -> bool {
+        let chain = std::iter::successors(Some(failure.as_error()), |error| error.source());
+        let mut faults = chain.filter_map(|error| self.pool.shared().backend.classify(error));
+        faults.next().is_some_and(Fault::is_of_database)
     }
 
     pub(crate) fn reached(&self, position: Position) {

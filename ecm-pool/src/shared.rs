@@ -110,7 +110,7 @@ impl<B: Backend> Shared<B> {
                     // An observer, of which the panic hook has told: nobody else would ever be called to
                     // work while this one counts as at work.
                     Err(_) => {
-                        shared.locked(|state, _| state.work_refused());
+                        shared.locked(|state, after| state.work_refused(after));
                         shared.locked(|state, after| state.serve(after));
                         break;
                     }
@@ -118,7 +118,7 @@ impl<B: Backend> Shared<B> {
             }
         };
         if !self.workers.run(Box::new(work)) {
-            self.locked(|state, _| state.work_refused());
+            self.locked(|state, after| state.work_refused(after));
         }
     }
 

@@ -63,7 +63,12 @@ impl<C> State<C> {
         let now = self.clock.now();
         // A clock that rings early cannot keep alarms at the moment; the next loan that opens, or the
         // next configuration, sets one again.
-        if self.closed || self.tending.armed.take().is_none_or(|armed| now < armed) {
+        if self.closed || self.tending.armed.is_none() {
+            return;
+        }
+        // The ring of an alarm that was replaced must not use up the one that is set. A clock that rings
+        // early cannot keep alarms at the moment, and then nothing is set any more either.
+        if self.tending.armed.take_if(|armed| *armed <= now).is_none() {
             return;
         }
         self.front.tick(now);
@@ -117,9 +122,11 @@ impl<C> State<C> {
         chore
     }
 
-    /// Nobody could be found who does the work.
-    pub(crate) fn work_refused(&mut self) {
+    /// Nobody could be found who does the work: callers open for themselves again.
+    pub(crate) fn work_refused(&mut self, after: &mut After<C>) {
         self.tending.working = false;
+        self.tending.slow = false;
+        self.serve(after);
     }
 
     /// The worker has opened a connection.

@@ -243,3 +243,20 @@ fn writers_commit_in_the_order_of_their_arrival() {
     });
     assert_eq!(fake.committed("a"), Some(8));
 }
+
+#[test]
+fn a_writer_whose_database_has_failed_is_closed_and_one_whose_member_erred_is_not() {
+    let fake = Fake::new();
+    let writing = Writing::to(fake.clone());
+    let fails = |kind| {
+        fake.fail_statements(kind, 1);
+        let Transacted::Undone(failure) = writing.transacts(set(1)) else { panic!("it was told to fail") };
+        assert_eq!(fake.classify(failure.as_error()).unwrap().kind, kind);
+    };
+    fails(FaultKind::Constraint);
+    assert_eq!(fake.counts().closes, 0);
+    fails(FaultKind::Corrupt);
+    assert_eq!(fake.counts().closes, 1);
+    assert!(matches!(writing.transacts(set(2)), Transacted::Committed((), _)), "its successor is sound");
+    assert_eq!(fake.counts().connects, 2);
+}
