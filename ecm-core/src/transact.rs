@@ -31,6 +31,12 @@ pub trait Transact: Connection {
         Written::Everything
     }
 
+    /// Whether something in the open transaction may have changed the schema, so that what is known of
+    /// statements does not hold any more once it is committed.
+    fn changes_schema(&self) -> bool {
+        false
+    }
+
     /// Undoes the whole transaction, and is harmless where there is none any more.
     ///
     /// # Errors

@@ -124,6 +124,11 @@ impl Transact for SqliteConnection {
         }
     }
 
+    fn changes_schema(&self) -> bool {
+        let db = self.db_ref();
+        db.is_marked() || db.guard.writes().is_some_and(|writes| writes.is_everything())
+    }
+
     fn roll_back(&mut self) -> Result<(), Failure> {
         self.end_transaction();
         if self.is_autocommit() {

@@ -34,7 +34,7 @@ struct Tables {
     /// Sorted, each once. Shared and not copied, and the room for them is kept: a transaction that runs
     /// known statements asks for no memory here.
     names: Vec<Arc<str>>,
-    /// Whether more may be written than the names tell.
+    /// Whether more may be written than the names tell: the schema, above all.
     everything: bool,
 }
 
@@ -95,6 +95,11 @@ impl WriteLog {
     /// A table is written past any statement.
     pub(crate) fn add(&mut self, table: &str) {
         self.transaction.insert(&table.to_ascii_lowercase().into());
+    }
+
+    /// Whether more may be written so far than tables.
+    pub(crate) fn is_everything(&self) -> bool {
+        self.transaction.everything
     }
 
     /// What the transaction has written, after it was committed.

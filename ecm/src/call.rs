@@ -187,6 +187,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         if let Some(prepared) = statements.get(sql) {
             return Ok(prepared);
         }
+        let clears = statements.clears();
         let way = Way::Read(Loan::Statement);
         let route = Route::new(self.manager, self.target, way, CallKind::Query, self.location, began, deadline)?;
         let mut route = route.primary_first();
@@ -195,7 +196,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             // It is all that the call has done.
             *progress = route.progress;
         }
-        Ok(statements.add(sql, analysis?))
+        Ok(statements.add(sql, analysis?, clears))
     }
 }
 

@@ -281,10 +281,14 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 (Way::Write(durability), Some(lane)) => {
                     let terms = self.terms(durability, job.shares(), now);
                     let mut mark = None;
+                    let mut schema = false;
                     let transacted = lane.write_now(&terms, |connection| {
                         mark = Some(self.group.shared.writes.begin());
-                        job.run(connection)
+                        let ran = job.run(connection);
+                        schema = connection.changes_schema();
+                        ran
                     });
+                    self.forget_statements(schema);
                     drop(mark);
                     transacted.map(|transacted| self.transacted(member, transacted))
                 }
@@ -373,21 +377,32 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     ) -> Result<J::Output, Error> {
         let terms = self.terms(durability, job.shares(), now);
         let start = Arc::new(Start::new(&self.group.shared, &self.manager.clock));
+        let mut schema = false;
         let transacted = match job.send(lane, &terms, &start) {
             Some(sent) => sent.await,
             None => {
                 let run = |connection: &mut B::Connection| {
                     start.runs();
-                    job.run(connection)
+                    let ran = job.run(connection);
+                    schema |= connection.changes_schema();
+                    ran
                 };
                 lane.write(&terms, run).await
             }
         };
+        self.forget_statements(schema);
         let ran_at = start.at().unwrap_or_else(|| self.manager.clock.now());
         self.progress.waited += ran_at.since(now);
         // Before the caller hears of it: what others have read before does not count any more.
         drop(start);
         self.transacted(member, transacted?)
+    }
+
+    /// What is known of statements does not hold any more after a change of the schema, be it undone.
+    fn forget_statements(&self, schema: bool) {
+        if schema {
+            self.group.shared.statements.clear();
+        }
     }
 
     fn transacted<T>(&mut self, member: &Member<B>, transacted: Transacted<T>) -> Result<T, Error> {

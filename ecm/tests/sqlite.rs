@@ -288,3 +288,13 @@ fn a_statement_about_a_new_table_is_judged_by_the_primary_where_copies_lag_behin
     assert_eq!(error.database(), Some("replica"), "a read goes where it went before: {error}");
     assert_eq!(manager.query("SELECT count(*) FROM note").one::<i64>().wait().unwrap(), 2);
 }
+
+#[test]
+fn a_change_of_the_schema_inside_a_closure_is_known_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = notes(&folder.path().join("notes.db"));
+    let columns = || manager.query("SELECT * FROM note WHERE 0").wait().unwrap().columns().len();
+    let before = columns();
+    manager.write(|tx| Ok(tx.execute_batch("ALTER TABLE note ADD COLUMN colour TEXT")?)).wait().unwrap();
+    assert_eq!(columns(), before + 1);
+}
