@@ -55,6 +55,8 @@ enum Condition {
     Full,
     /// The database has rolled it back.
     Lost,
+    /// The backend has panicked in it.
+    Broken,
     /// It is being committed.
     Committing,
 }
@@ -121,7 +123,13 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
 
     fn run_errand(&mut self, waiting: Waiting<B>, errand: &dyn Errand<B::Connection>) {
         let seat = Arc::clone(&waiting.seat);
-        if let Stand::Ended(end) = self.run(waiting, &mut |connection| errand.run(connection))
+        // Caught, because whoever has sent it would never hear of it.
+        let stand = panic::catch_unwind(AssertUnwindSafe(|| self.run(waiting, &mut |writer| errand.run(writer))));
+        let stand = stand.unwrap_or_else(|panic| {
+            self.condition = Condition::Broken;
+            Stand::Ended(End::Panicked(panic))
+        });
+        if let Stand::Ended(end) = stand
             && let Ok(Some(waker)) = seat.tell(News::Ended(end))
         {
             waker.wake();
@@ -209,13 +217,17 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
     fn end(mut self) {
         let batch = self.batch.as_mut().expect(OPEN);
         let any_kept = batch.members.iter().any(|member| member.failure.is_none());
-        if self.condition == Condition::Lost || !any_kept {
-            let fit = batch.writer.roll_back().is_ok();
-            return if self.condition == Condition::Lost {
-                self.repeat(fit, Waiting::lost)
-            } else {
-                self.acknowledge(fit, &mut |_| unreachable!("nobody has anything in it"))
-            };
+        match self.condition {
+            Condition::Broken => return self.repeat(false, Waiting::lost),
+            Condition::Lost => {
+                let fit = batch.writer.roll_back().is_ok();
+                return self.repeat(fit, Waiting::lost);
+            }
+            _ if any_kept => {}
+            _ => {
+                let fit = batch.writer.roll_back().is_ok();
+                return self.acknowledge(fit, &mut |_| unreachable!("nobody has anything in it"));
+            }
         }
         self.condition = Condition::Committing;
         match batch.writer.commit() {

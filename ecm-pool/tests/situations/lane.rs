@@ -7,10 +7,12 @@ use ecm_core::{
     Transact, block_on,
     testing::{Fake, FakeConnection, FakeError, TestClock},
 };
-use ecm_pool::{Lane, Lent, PoolConfig, Transacted};
+use ecm_pool::{Lane, Lent, PoolConfig, Terms, Transacted};
 use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
+    future::Future,
+    panic::{AssertUnwindSafe, Location, catch_unwind},
     sync::Arc,
+    task::{Context, Poll, Waker},
     thread,
 };
 
@@ -215,6 +217,72 @@ fn upkeep_that_panics_does_not_take_back_a_commit() {
     assert_eq!((rough.fake.committed("a"), rough.fake.counts().open()), (Some(1), 0));
     assert!(matches!(writing.transacts(|_| Ok(())), Transacted::Committed((), _)));
     assert_eq!(rough.fake.counts().upkeeps, 1, "it is tried again");
+}
+
+/// Three jobs that share a transaction, of which the second calls this: how each of them has ended.
+fn sent_together(rough: &Rough, writing: &Writing<Rough>, second: fn(&Rough)) -> Vec<&'static str> {
+    let held = writing.lends();
+    let terms = Terms {
+        durability: Durability::Configured,
+        shares: true,
+        asked: Time::START,
+        deadline: Time::NEVER,
+        from: Location::caller(),
+    };
+    let mut jobs: Vec<_> = (0..3)
+        .map(|number| {
+            let (rough, mut runs) = (rough.clone(), 0);
+            let job = move |connection: &mut <Rough as Backend>::Connection| {
+                runs += 1;
+                if number == 1 && runs == 1 {
+                    second(&rough);
+                }
+                Ok(connection.tx().set(["first", "second", "third"][number], 1)?)
+            };
+            let mut sent = Box::pin(writing.lane.send(&terms, job));
+            assert!(sent.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            (sent, "waits")
+        })
+        .collect();
+    drop(held);
+    for _ in 0..10 {
+        for (sent, how) in jobs.iter_mut().filter(|(_, how)| *how == "waits") {
+            let polled = catch_unwind(AssertUnwindSafe(|| sent.as_mut().poll(&mut Context::from_waker(Waker::noop()))));
+            *how = match polled {
+                Err(_) => "panicked",
+                Ok(Poll::Pending) => "waits",
+                Ok(Poll::Ready(Ok(Transacted::Committed((), _)))) => "committed",
+                Ok(Poll::Ready(Ok(Transacted::Unknown(_)))) => "unknown",
+                Ok(Poll::Ready(other)) => panic!("{other:?}"),
+            };
+        }
+    }
+    jobs.into_iter().map(|(_, how)| how).collect()
+}
+
+/// What the second job does, and how the three end.
+type Story = (fn(&Rough), [&'static str; 3]);
+
+#[test]
+fn a_backend_that_panics_in_a_transaction_leaves_nobody_waiting() {
+    let stories: [Story; 4] = [
+        (|rough| rough.fails_at(&[Moment::Leave]), ["committed", "panicked", "committed"]),
+        (|rough| rough.fails_at(&[Moment::Enter]), ["committed", "committed", "panicked"]),
+        // The first one has the writer, so that the panic goes on there.
+        (|rough| rough.fails_at(&[Moment::Commit]), ["panicked", "unknown", "unknown"]),
+        (|rough| rough.fails_at(&[Moment::Leave, Moment::Begin]), ["panicked", "panicked", "committed"]),
+    ];
+    for (second, expected) in stories {
+        let rough = Rough::default();
+        let writing = Writing::to(rough.clone());
+        assert_eq!(sent_together(&rough, &writing, second), expected);
+        assert!(rough.is_through());
+        for (name, how) in ["first", "second", "third"].into_iter().zip(expected) {
+            assert_eq!(rough.fake.committed(name), (how == "committed").then_some(1), "{name}, {expected:?}");
+        }
+        assert!(matches!(writing.transacts(|_| Ok(())), Transacted::Committed((), _)));
+        assert_eq!((writing.lane.status().waiting, writing.lane.status().lent), (0, 0));
+    }
 }
 
 #[test]

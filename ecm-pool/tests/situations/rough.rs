@@ -16,6 +16,10 @@ pub(crate) enum Moment {
     Interrupter,
     CheckOut,
     CheckIn,
+    Begin,
+    Enter,
+    Leave,
+    Commit,
     Reset,
     Close,
     Idle,
@@ -174,18 +178,22 @@ impl Connection for RoughConnection {
 
 impl Transact for RoughConnection {
     fn begin(&mut self, durability: Durability) -> Result<(), Failure> {
+        self.plan.reach(Moment::Begin);
         self.inner.begin(durability)
     }
 
     fn enter(&mut self) -> Result<(), Failure> {
+        self.plan.reach(Moment::Enter);
         self.inner.enter()
     }
 
     fn leave(&mut self, keep: bool) -> Member {
+        self.plan.reach(Moment::Leave);
         self.inner.leave(keep)
     }
 
     fn commit(&mut self) -> Commit {
+        self.plan.reach(Moment::Commit);
         self.inner.commit()
     }
 
