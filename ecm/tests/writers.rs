@@ -3,7 +3,7 @@
 
 use ecm::{
     ConnectionManager, Database, Error, Executed, Failure, Kind, Stage,
-    core::FaultKind,
+    core::{Clock, FaultKind, SystemClock, testing::TestClock},
     sqlite::{Sqlite, rusqlite},
 };
 use std::{
@@ -28,8 +28,14 @@ const SCHEMA: &str = "
 
 const INSERT: &str = "INSERT INTO row (thread, number) VALUES (?1, ?2)";
 
+/// A manager whose clock stands still, so that no transaction becomes too old to take in another write.
 fn manager(path: &Path) -> ConnectionManager {
-    let manager = ConnectionManager::builder().database(Database::new("main", Sqlite::open(path))).build().unwrap();
+    manager_by(path, TestClock::new())
+}
+
+fn manager_by(path: &Path, clock: impl Clock + 'static) -> ConnectionManager {
+    let database = Database::new("main", Sqlite::open(path));
+    let manager = ConnectionManager::builder().database(database).clock(clock).build().unwrap();
     manager.write(|tx| Ok(tx.execute_batch(SCHEMA)?)).wait().unwrap();
     manager
 }
@@ -99,8 +105,15 @@ fn those_who_wait_share_one_commit_and_each_has_its_own_answer() {
 
 /// Among writes that work, one that does not: its own answer, and how often those that work have run.
 fn among_others<T: Send>(call: impl FnOnce(&ConnectionManager) -> T + Send) -> (T, u32) {
+    among_others_by(TestClock::new(), call)
+}
+
+fn among_others_by<T: Send>(
+    clock: impl Clock + 'static,
+    call: impl FnOnce(&ConnectionManager) -> T + Send,
+) -> (T, u32) {
     let folder = tempfile::tempdir().unwrap();
-    let manager = &manager(&folder.path().join("a.db"));
+    let manager = &manager_by(&folder.path().join("a.db"), clock);
     let runs = &AtomicU32::new(0);
     let works = |number: i64| -> Box<dyn FnOnce() -> Option<T> + Send + '_> {
         Box::new(move || {
@@ -226,19 +239,21 @@ fn a_panic_undoes_the_write_that_panicked_alone() {
 
 #[test]
 fn a_write_that_is_stopped_does_not_stop_the_others() {
-    let (error, runs) = among_others(|manager| {
+    let (error, runs) = among_others_by(SystemClock::new(), |manager| {
         let endless =
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) INSERT INTO strict SELECT i FROM n";
         manager.execute(endless).within(Duration::from_millis(300)).wait().unwrap_err()
     });
-    assert_eq!((error.kind(), error.executed()), (Kind::Timeout(Stage::Run), Executed::No), "{error:?}");
+    // On a machine that is very busy its time is over before its turn.
+    let stopped = matches!(error.kind(), Kind::Timeout(Stage::Run | Stage::Wait));
+    assert!(stopped && error.executed() == Executed::No, "{error:?}");
     assert!(runs >= 2);
 }
 
 #[test]
 fn nobody_waits_beyond_its_deadline_for_others_of_its_transaction() {
     let folder = tempfile::tempdir().unwrap();
-    let manager = &manager(&folder.path().join("a.db"));
+    let manager = &manager_by(&folder.path().join("a.db"), SystemClock::new());
     let long = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000)
         INSERT INTO row (thread, number) SELECT 1, i FROM n";
     let outcomes = together(
@@ -302,7 +317,7 @@ fn sixteen_threads_lose_nothing_and_write_nothing_twice() {
     const THREADS: i64 = 16;
     const EACH: i64 = 60;
     let folder = tempfile::tempdir().unwrap();
-    let manager = &manager(&folder.path().join("a.db"));
+    let manager = &manager_by(&folder.path().join("a.db"), SystemClock::new());
     let (send, told) = mpsc::channel();
     thread::scope(|scope| {
         for thread in 0..THREADS {
