@@ -92,7 +92,7 @@ fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed() {
     let given = env::var("ECM_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
     // Zero would stay zero.
     let mut random = given.unwrap_or_else(|| now.subsec_nanos().into()) | 1;
-    println!("ECM_SEED={random}");
+    eprintln!("ECM_SEED={random}");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.db");
     let schema = "
