@@ -413,3 +413,16 @@ fn one_whose_transaction_is_lost_after_its_time_hears_so() {
     assert_eq!(writers.fake.committed("sum"), Some(1));
     writers.is_at_rest();
 }
+
+#[test]
+fn a_writer_whose_database_has_failed_in_a_shared_transaction_is_closed_afterwards() {
+    let writers = Writers::new();
+    let held = writers.held();
+    let mut all = vec![writers.writes(set("a", 1)), writers.writes(set("b", 2)), writers.sends(set("c", 3))];
+    drop(held);
+    let closes = writers.fake.counts().closes;
+    writers.fake.fail_statements(ecm_core::FaultKind::Corrupt, 1);
+    let outcomes = run_all(&mut all);
+    assert_eq!(outcomes.iter().filter(|outcome| position(outcome).is_some()).count(), 2, "one alone is undone");
+    assert_eq!(writers.fake.counts().closes, closes + 1);
+}

@@ -110,7 +110,18 @@ fn one_who_goes_away_after_a_revoked_hand_over_leaves_no_trace() {
 
 /// A clock that keeps what it was asked to wake, to wake it once more.
 #[derive(Debug, Default)]
-struct Repeating(TestClock, Mutex<Vec<Waker>>);
+pub(crate) struct Repeating(TestClock, Mutex<Vec<Waker>>);
+
+impl Repeating {
+    pub(crate) fn test_clock(&self) -> &TestClock {
+        &self.0
+    }
+
+    /// What was to be woken by the last alarm.
+    pub(crate) fn last(&self) -> Option<Waker> {
+        self.1.lock().unwrap().last().cloned()
+    }
+}
 
 impl Clock for Repeating {
     fn now(&self) -> Time {
@@ -137,7 +148,7 @@ fn the_ring_of_an_alarm_that_was_replaced_does_not_use_up_the_next_one() {
     let held = Asked::new(pool.lend(Loan::Read, clock.now(), Time::NEVER)).served();
     let (_sleeping, leaving) = (waits(), waits());
     drop(held);
-    let ringing = clock.1.lock().unwrap().last().cloned().unwrap();
+    let ringing = clock.last().unwrap();
     drop(leaving);
     let polled = waits();
     ringing.wake();

@@ -391,3 +391,44 @@ fn no_strategy_brings_a_pool_beyond_its_configuration() {
     bench.clock.advance(1_000 * SECOND);
     assert_eq!((bench.figures(), bench.clock.now() > Time::START), ([4, 0, 0, 0], true));
 }
+
+#[test]
+fn where_no_worker_can_be_had_callers_open_for_themselves() {
+    #[derive(Debug)]
+    struct Nobody;
+    impl ecm_pool::Workers for Nobody {
+        fn run(&self, _: Box<dyn FnOnce() + Send>) -> bool {
+            false
+        }
+    }
+    let (fake, clock) = (Fake::new(), TestClock::new());
+    let parts = PoolParts { workers: Arc::new(Nobody), ..parts(&clock) };
+    let config = PoolConfig { max_connections: 4, ..PoolConfig::untended() };
+    let pool = Pool::new(Arc::new(fake.clone()), config, parts);
+    let bench = Bench { fake, clock, pool };
+    bench.fake.slow_connects(150 * MILLISECOND, &bench.clock);
+    let first = bench.lends();
+    let mut second = bench.asks();
+    let at_once = second.poll();
+    assert!(at_once.is_ready() || second.rings() == 1, "nobody opens for it");
+    drop((at_once, second, first));
+}
+
+#[test]
+fn the_ring_of_a_tending_alarm_that_was_replaced_does_not_use_up_the_next_one() {
+    let clock = Arc::new(crate::revoked::Repeating::default());
+    let parts = PoolParts {
+        clock: Arc::clone(&clock) as Arc<dyn Clock>,
+        workers: Arc::new(Inline),
+        ..parts(clock.test_clock())
+    };
+    let config = PoolConfig { idle_timeout: 10 * SECOND, ..PoolConfig::untended() };
+    let fake = Fake::new();
+    let pool = Pool::new(Arc::new(fake.clone()), config.clone(), parts);
+    drop(ecm_core::block_on(pool.lend(Loan::Read, clock.now(), Time::NEVER)).unwrap());
+    let ringing = clock.last().unwrap();
+    pool.reconfigure(PoolConfig { idle_timeout: 9 * SECOND, ..config }).unwrap();
+    ringing.wake();
+    (0..100).for_each(|_| clock.test_clock().advance(SECOND));
+    assert_eq!(fake.counts().open(), 0, "nothing looks after the pool any more");
+}
