@@ -63,7 +63,7 @@ pub use managed::Managed;
 pub use node::{Load, Mask, Node};
 pub use observer::{CallReport, Event, Interest, NoObserver, Observer};
 pub use position::Position;
-pub use prepared::{Analysis, Prepared};
+pub use prepared::{Analysis, Prepared, RowKeys};
 pub use rows::{Changes, Columns, Flow, Row, Rows};
 pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};

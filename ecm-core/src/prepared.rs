@@ -26,6 +26,20 @@ pub struct Analysis {
     pub deterministic: bool,
     /// Whether an answer may be kept: read only, deterministic, and from ordinary tables alone.
     pub cacheable: bool,
+    /// The rows that alone decide the answer, if that is certain; else any row of the tables may.
+    pub rows: Option<RowKeys>,
+}
+
+/// Which rows of its only table decide the answer of a statement: those whose key is a parameter.
+///
+/// Holds only while each of these parameters is bound as an integer: SQLite finds row 7 by the text
+/// `'7.0'` too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowKeys {
+    /// The table, in lower case.
+    pub table: Box<str>,
+    /// The parameters that are keys, counted from 0, sorted, each once.
+    pub parameters: Box<[usize]>,
 }
 
 /// A statement with its analysis, as the facade keeps it for a group.

@@ -2,6 +2,7 @@ use crate::{
     fault::refused,
     guard::{Guard, Mode},
     recording::Recording,
+    row_keys::row_keys,
 };
 use ecm_core::{Analysis, Columns, Failure, Kind};
 use rusqlite::{Connection, OptionalExtension, PrepFlags};
@@ -97,8 +98,6 @@ pub(crate) fn analyse(
     let parameters = statement.parameter_count();
     let explains = statement.is_explain() != 0;
     let read_only = explains || (statement.readonly() && !seen.acts);
-    drop(statement);
-
     let read = Read::of(connection, guard, &seen)?;
     // Reading a column makes SQLite name the functions of its default too, which is not evaluated: what
     // the text does not name comes from there, or from a view. A generated column has none that change.
@@ -114,6 +113,10 @@ pub(crate) fn analyse(
         && !read.system
         // Also refuses the tables that only their module knows, such as json_each.
         && connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_NO_VTAB).is_ok();
+    let rows = match &read.tables[..] {
+        [table] if cacheable && !read.views => row_keys(connection, guard, &statement, sql, table)?,
+        _ => None,
+    };
     let names = |names: &mut dyn Iterator<Item = &str>| names.map(Box::from).collect();
     Ok(Analysis {
         read_only,
@@ -129,6 +132,7 @@ pub(crate) fn analyse(
         writes: names(&mut seen.writes.iter().map(|name| &**name)),
         deterministic,
         cacheable,
+        rows,
     })
 }
 

@@ -55,6 +55,7 @@ mod location;
 mod open;
 mod recording;
 mod row;
+mod row_keys;
 mod sqlite;
 mod statement;
 #[cfg(feature = "testing")]

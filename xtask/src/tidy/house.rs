@@ -35,6 +35,7 @@ pub(crate) const HOUSE: House = House {
     doors: &[
         ("rusqlite", &["ecm-sqlite"]),
         ("libsqlite3-sys", &["ecm-sqlite"]),
+        ("sqlite3-parser", &["ecm-sqlite"]),
         ("prometheus-client", &["ecm-metrics"]),
         ("quick_cache", &["ecm-cache"]),
         ("dashmap", &["ecm-cache"]),
