@@ -3,14 +3,27 @@
 //! Each is an [`ecm_core::Cache`], given to the builder of `ecm`. A cache only stores: whether an entry
 //! may still be served is decided by the facade.
 //!
-//! [`Quick`] is bounded in entries, in bytes and in age, and is shared by all threads:
+//! All are bounded in entries, in bytes and in age, count the same figures, and are shared by all threads. They
+//! differ in what goes when room is needed, and in what a hit costs where threads meet:
+//!
+//! | strategy | feature | what goes first | a hit takes |
+//! |---|---|---|---|
+//! | `Quick` | `quick` | what was asked for once, then what was asked for least lately | a read lock of one part |
+//! | `Lru` | `lru` | what was not asked for longest | the only lock |
+//! | `Sharded` | `sharded` | the oldest | a read lock of one part |
+//!
+//! `Quick` is the one to begin with. What each keeps of some loads, beside the best that is possible, is drawn by the example
+//! `hit_ratios`, in `docs/cache-hit-ratios.svg`.
+//!
+//! All features are on by default.
 //!
 //! ```
+//! # #[cfg(feature = "quick")]
+//! # fn main() -> Result<(), ecm_core::InvalidConfig> {
 //! use ecm_cache::{Quick, QuickConfig};
 //! use ecm_core::{Cache, Entry, KeyRef, Position, Time, ValueRef};
 //! use std::{sync::Arc, time::Duration};
 //!
-//! # fn main() -> Result<(), ecm_core::InvalidConfig> {
 //! let cache = Quick::new(&QuickConfig { ttl: Duration::from_secs(60), ..QuickConfig::default() })?;
 //! let stored = Time::START;
 //! let entry =
@@ -23,13 +36,40 @@
 //! assert!(cache.get(key, stored + Duration::from_secs(60)).is_none(), "it has become too old");
 //! # Ok(())
 //! # }
+//! # #[cfg(not(feature = "quick"))]
+//! # fn main() {}
 //! ```
 
-mod config;
+#[cfg(any(feature = "quick", feature = "lru", feature = "sharded"))]
+mod bounds;
+#[cfg(any(feature = "quick", feature = "lru", feature = "sharded"))]
+mod carried;
+#[cfg(any(feature = "quick", feature = "sharded"))]
 mod counts;
+#[cfg(feature = "quick")]
 mod layout;
+#[cfg(feature = "quick")]
 mod lookup;
+#[cfg(feature = "lru")]
+mod lru;
+#[cfg(feature = "lru")]
+mod lru_config;
+#[cfg(feature = "quick")]
 mod quick;
+#[cfg(feature = "quick")]
+mod quick_config;
+#[cfg(all(feature = "serde", any(feature = "quick", feature = "lru", feature = "sharded")))]
+mod seconds;
+#[cfg(feature = "sharded")]
+mod sharded;
+#[cfg(feature = "sharded")]
+mod sharded_config;
+#[cfg(feature = "sharded")]
+mod tickets;
 
-pub use config::QuickConfig;
-pub use quick::Quick;
+#[cfg(feature = "lru")]
+pub use {lru::Lru, lru_config::LruConfig};
+#[cfg(feature = "quick")]
+pub use {quick::Quick, quick_config::QuickConfig};
+#[cfg(feature = "sharded")]
+pub use {sharded::Sharded, sharded_config::ShardedConfig};

@@ -1,8 +1,10 @@
 use crate::{
     QuickConfig,
+    bounds::{bytes, too_old},
+    carried::Carried,
     counts::Counts,
     layout::Layout,
-    lookup::{Carried, Lookup},
+    lookup::Lookup,
 };
 use ecm_core::{Cache, CacheStats, Entry, InvalidConfig, Key, KeyRef, Time};
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync};
@@ -28,8 +30,10 @@ pub struct Quick {
     config: QuickConfig,
     counts: Counts,
     bytes: AtomicU64,
+    inserted: AtomicU64,
     rejected: AtomicU64,
     evicted: AtomicU64,
+    expired: AtomicU64,
 }
 
 /// Bytes, but never less than what the bound on entries asks for: see [`Layout`].
@@ -83,13 +87,15 @@ impl Quick {
             config: config.clone(),
             counts: Counts::default(),
             bytes: AtomicU64::new(0),
+            inserted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
+            expired: AtomicU64::new(0),
         }
     }
 
     fn too_old(&self, entry: &Entry, now: Time) -> bool {
-        entry.stored + self.config.ttl <= now
+        too_old(entry, self.config.ttl, now)
     }
 
     fn gone(&self, removed: Option<(Key, Arc<Entry>)>) {
@@ -109,7 +115,9 @@ impl Cache for Quick {
                 return Some(entry);
             }
             // Asked again under the lock: by now somebody may have stored a younger one.
-            self.gone(self.stored.remove_if(&key, |entry| self.too_old(entry, now)));
+            let removed = self.stored.remove_if(&key, |entry| self.too_old(entry, now));
+            self.expired.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+            self.gone(removed);
         }
         self.counts.miss();
         None
@@ -122,14 +130,22 @@ impl Cache for Quick {
             self.gone(self.stored.remove(&key));
             return;
         }
-        let hash = key.hash();
+        let (hash, now) = (key.hash(), entry.stored);
         // Before it can be removed again, so that the sum never falls below zero.
         self.bytes.fetch_add(bytes(&entry), Ordering::Relaxed);
+        self.inserted.fetch_add(1, Ordering::Relaxed);
         let mut displaced = Vec::new();
         self.stored.insert_with_lifecycle(key, entry, &mut displaced);
+        // What had the same key was replaced, which is no loss.
+        let mut replaced = false;
         for (key, entry) in displaced {
-            // What had the same key was replaced, not evicted.
-            self.evicted.fetch_add(u64::from(key.hash() != hash), Ordering::Relaxed);
+            if key.hash() == hash && !replaced {
+                replaced = true;
+            } else if self.too_old(&entry, now) {
+                self.expired.fetch_add(1, Ordering::Relaxed);
+            } else {
+                self.evicted.fetch_add(1, Ordering::Relaxed);
+            }
             self.gone(Some((key, entry)));
         }
     }
@@ -150,8 +166,10 @@ impl Cache for Quick {
         stats.entries = u64::try_from(self.stored.len()).unwrap_or(u64::MAX);
         stats.bytes = self.bytes.load(Ordering::Relaxed);
         stats.capacity = self.config.max_entries;
+        stats.inserted = self.inserted.load(Ordering::Relaxed);
         stats.rejected = self.rejected.load(Ordering::Relaxed);
         stats.evicted = self.evicted.load(Ordering::Relaxed);
+        stats.expired = self.expired.load(Ordering::Relaxed);
         stats
     }
 }
@@ -168,10 +186,6 @@ impl fmt::Debug for Quick {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Quick").field("config", &self.config).field("stats", &self.stats()).finish_non_exhaustive()
     }
-}
-
-fn bytes(entry: &Entry) -> u64 {
-    u64::try_from(entry.bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

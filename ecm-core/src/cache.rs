@@ -171,10 +171,15 @@ pub struct CacheStats {
     pub bytes: u64,
     /// The most entries that may be stored; 0 for a cache that stores nothing.
     pub capacity: u64,
+    /// Entries that were stored, each time that one was; also in place of another.
+    pub inserted: u64,
     /// Entries that were not stored because they are too large.
     pub rejected: u64,
-    /// Entries that had to go for others.
+    /// Entries that had to go for others before they were too old.
     pub evicted: u64,
+    /// Entries that went because they were too old: found so when they were asked for, or when room
+    /// was made.
+    pub expired: u64,
 }
 
 /// The null cache: stores nothing, counts nothing.

@@ -60,6 +60,7 @@ impl Cache for Lru {
         let mut state = self.lock();
         state.entries.retain(|(stored, _)| *stored != key);
         state.entries.push_front((key, entry));
+        state.stats.inserted += 1;
         if state.entries.len() > self.capacity {
             state.entries.pop_back();
             state.stats.evicted += 1;

@@ -31,6 +31,8 @@
 //! | `balancer` | [`balancer`], which `enable_load_balancing` needs | by `standard` |
 //! | `breaker` | [`breaker`] | by `standard` |
 //! | `cache-quick` | [`cache`], with `Quick` | by `standard` |
+//! | `cache-lru` | [`cache`], with `Lru` | no |
+//! | `cache-sharded` | [`cache`], with `Sharded` | no |
 //! | `metrics` | [`metrics`], which `enable_metrics` needs | by `standard` |
 //!
 //! Switching one on may turn a build error into a success; it never changes a manager that already
@@ -78,7 +80,7 @@ pub use ecm_pool::{Fairness, PoolConfig, PoolStrategy};
 pub use ecm_balancer as balancer;
 #[cfg(feature = "breaker")]
 pub use ecm_breaker as breaker;
-#[cfg(feature = "cache-quick")]
+#[cfg(any(feature = "cache-quick", feature = "cache-lru", feature = "cache-sharded"))]
 pub use ecm_cache as cache;
 #[cfg(feature = "metrics")]
 pub use ecm_metrics as metrics;

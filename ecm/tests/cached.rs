@@ -83,6 +83,27 @@ fn an_answer_is_served_again_until_something_is_written() {
 }
 
 #[test]
+fn every_strategy_serves_an_answer_again_until_something_is_written() {
+    let strategies: [fn(ecm::Builder<Fake>) -> ecm::Builder<Fake>; 3] = [
+        |builder| builder.cache(ecm_cache::Quick::default()),
+        |builder| builder.cache(ecm_cache::Lru::default()),
+        |builder| builder.cache(ecm_cache::Sharded::default()),
+    ];
+    for strategy in strategies {
+        let fake = Fake::new();
+        let manager = strategy(builder(&fake)).build().unwrap();
+        assert_eq!((answer(&manager), answer(&manager)), (None, None));
+        manager.execute("set a").bind(1).wait().unwrap();
+        let statements = fake.counts().statements;
+        assert_eq!((answer(&manager), answer(&manager), answer(&manager)), (Some(1), Some(1), Some(1)));
+        assert_eq!(fake.counts().statements, statements + 1);
+        let stats = manager.status().cache;
+        assert_eq!((stats.hits, stats.misses, stats.entries, stats.inserted), (3, 2, 1, 2));
+        assert!(stats.bytes > 0 && stats.capacity == 10_000);
+    }
+}
+
+#[test]
 fn nothing_is_cached_unasked_or_when_it_fails_to_decode() {
     let fake = Fake::new();
     let map = Map::default();

@@ -39,6 +39,7 @@ pub(crate) const HOUSE: House = House {
         ("prometheus-client", &["ecm-metrics"]),
         ("quick_cache", &["ecm-cache"]),
         ("dashmap", &["ecm-cache"]),
+        ("hashlink", &["ecm-cache"]),
         ("axum", &["ecm-admin", "ecm-cli"]),
         ("tokio", &["ecm-admin", "ecm-cli"]),
     ],

@@ -23,11 +23,13 @@ promises! {
     COUNTS_ENTRIES = "entries and bytes are those of what is stored";
     BOUNDED = "there are never more entries than the capacity says";
     COUNTS_LOSSES = "what is not stored any more was evicted, and what never was is rejected";
+    COUNTS_INSERTIONS = "every insertion counts once, as inserted or as rejected";
     SHARED = "what one thread has stored is served to another";
     APART = "threads at the same time get the entries of the keys they ask for";
     YOUNG = "an entry is served until it is as old as the cache keeps anything";
     OLD = "an entry that is as old as the cache keeps anything is not served";
     FORGETS = "an entry that was found too old is not kept";
+    COUNTS_AGE = "an entry that was found too old counts as expired, once, and not as evicted";
 }
 
 /// The most entries of a cache that the suite can fill in reasonable time.
@@ -60,6 +62,7 @@ pub fn cache<C: Cache>(make: impl Fn() -> C) {
     counts_lookups(&fresh());
     counts_entries(&fresh());
     is_bounded(&fresh());
+    counts_insertions(&fresh());
     is_shared(&fresh());
     keeps_threads_apart(&fresh());
 }
@@ -84,8 +87,10 @@ pub fn cache_with_ttl<C: Cache>(make: impl Fn() -> C, ttl: Duration) {
             let at = stored + ttl + late;
             assert!(!bench.serves_at(&key, &entry, at), "{OLD}: it was served {late:?} after {ttl:?} had passed");
         }
-        let entries = bench.stats().entries;
+        let CacheStats { entries, expired, evicted, .. } = bench.stats();
         assert!(entries == 0, "{FORGETS}: the cache still counts {entries} entries");
+        let right = (expired, evicted) == (round, 0);
+        assert!(right, "{COUNTS_AGE}: after {round} of them {expired} count as expired and {evicted} as evicted");
         bench.now = stored + ttl;
     }
 }
@@ -251,6 +256,20 @@ fn is_bounded<C: Cache>(bench: &Bench<C>) {
         "{COUNTS_LOSSES}: {served} of {count} entries are served, {} count as evicted and {} as rejected",
         stats.evicted,
         stats.rejected
+    );
+}
+
+fn counts_insertions<C: Cache>(bench: &Bench<C>) {
+    let insertions = [(1, 300), (1, 300), (2, 300), (2, 1 << 30), (1, 300)];
+    for (number, bytes) in insertions {
+        bench.insert(&Asked::number(number), Entry { bytes, ..bench.entry(1) });
+    }
+    bench.remove(&Asked::number(1));
+    let CacheStats { inserted, rejected, .. } = bench.stats();
+    let made = insertions.len() as u64;
+    assert!(
+        inserted + rejected == made,
+        "{COUNTS_INSERTIONS}: of {made} insertions {inserted} count as inserted and {rejected} as rejected"
     );
 }
 

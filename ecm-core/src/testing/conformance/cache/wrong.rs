@@ -71,6 +71,10 @@ impl Bent {
             if self.breaks != FORGETS {
                 state.entries.remove(index);
             }
+            match self.breaks {
+                COUNTS_AGE => state.stats.evicted += 1,
+                _ => state.stats.expired += 1,
+            }
             return None;
         }
         FRONT.set(Some((key.hash, Arc::clone(&entry))));
@@ -105,6 +109,7 @@ impl Cache for Bent {
         }
         state.last = Some((thread::current().id(), Arc::clone(&entry)));
         state.entries.push_back((key, entry));
+        state.stats.inserted += u64::from(self.breaks != COUNTS_INSERTIONS || before.is_none());
         if state.entries.len() > CAPACITY && self.breaks != BOUNDED {
             state.entries.pop_front();
             state.stats.evicted += u64::from(self.breaks != COUNTS_LOSSES);

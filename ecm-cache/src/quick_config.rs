@@ -1,9 +1,6 @@
-use crate::layout::Layout;
+use crate::{bounds::Bounds, layout::Layout};
 use ecm_core::InvalidConfig;
 use std::time::Duration;
-
-const MOST_ENTRIES: u64 = 1_000_000_000;
-const MOST_BYTES: u64 = 1 << 50;
 
 /// How much a [`Quick`](crate::Quick) stores, and for how long.
 ///
@@ -16,7 +13,11 @@ const MOST_BYTES: u64 = 1 << 50;
 ///     "max_entries = 0 is not acceptable: 1 to 67108864, and not more than max_bytes"
 /// );
 /// ```
+///
+/// With the feature `serde` it is read and written by its field names, each of which may be left out; `ttl` is a
+/// number of seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct QuickConfig {
     /// The most results that are stored; `cache_max_size` in the words of the manager.
     ///
@@ -50,6 +51,7 @@ pub struct QuickConfig {
     /// whatever this says.
     ///
     /// *Default:* 300 seconds. *Limits:* more than zero; [`Duration::MAX`] keeps results for ever.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub ttl: Duration,
 }
 
@@ -65,23 +67,9 @@ impl QuickConfig {
     /// # Errors
     /// The first field that is not, with its value and what would be accepted.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        if !(1..=MOST_BYTES).contains(&self.max_bytes) {
-            return Err(InvalidConfig::new("max_bytes", self.max_bytes, format_args!("1 to {MOST_BYTES}")));
-        }
-        let most = MOST_ENTRIES.min(self.max_bytes);
-        if !(1..=most).contains(&self.max_entries) {
-            let accepted = format_args!("1 to {most}, and not more than max_bytes");
-            return Err(InvalidConfig::new("max_entries", self.max_entries, accepted));
-        }
-        let largest = Layout::of_one_shard(self).largest_entry();
-        if !(1..=largest).contains(&self.max_entry_bytes) {
-            let accepted = format_args!("1 to {largest}, which is 97 % of max_bytes");
-            return Err(InvalidConfig::new("max_entry_bytes", self.max_entry_bytes, accepted));
-        }
-        if self.ttl.is_zero() {
-            return Err(InvalidConfig::new("ttl", "0s", "more than zero"));
-        }
-        Ok(())
+        let Self { max_entries, max_bytes, max_entry_bytes, ttl } = *self;
+        let largest = || Layout::of_one_shard(self).largest_entry();
+        Bounds { max_entries, max_bytes, max_entry_bytes, ttl }.check(largest, "97 % of max_bytes")
     }
 }
 
