@@ -136,13 +136,14 @@ fn comparison(metadata: &Metadata) -> Vec<Invocation> {
 }
 
 /// The models of concurrency, one command for each. Their flag reaches every dependency, therefore
-/// they build in a target folder of their own.
+/// they build in a target folder of their own; without default features, so that none of them waits for
+/// SQLite to be compiled.
 fn models(metadata: &Metadata) -> Result<Vec<Invocation>> {
     let mut commands = Vec::new();
     for member in &metadata.members {
         let tests = member.targets.iter().filter(|(kind, name)| kind == "test" && name.starts_with(MODEL_PREFIX));
         commands.extend(tests.map(|(_, name)| {
-            cargo(metadata, &format!("test --package {} --test {name} --target-dir", member.name))
+            cargo(metadata, &format!("test --package {} --no-default-features --test {name} --target-dir", member.name))
                 .argument(metadata.target.join("shuttle").display())
                 .variable("RUSTFLAGS", "--cfg shuttle -Dwarnings")
         }));
@@ -229,7 +230,7 @@ mod tests {
         assert_eq!(
             printed(&models(&metadata(&pool)).unwrap()),
             ["handoff", "close"].map(|name| format!(
-                "RUSTFLAGS='--cfg shuttle -Dwarnings' cargo test --package ecm-pool --test shuttle_{name} --target-dir /t/shuttle"
+                "RUSTFLAGS='--cfg shuttle -Dwarnings' cargo test --package ecm-pool --no-default-features --test shuttle_{name} --target-dir /t/shuttle"
             ))
         );
         pool.targets.truncate(1);
