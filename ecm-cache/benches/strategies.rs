@@ -23,7 +23,15 @@ fn key(number: i64) -> Key {
 
 fn entry() -> Arc<Entry> {
     let position = Position::default();
-    Arc::new(Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position, stored: NOW, bytes: 300 })
+    Arc::new(Entry {
+        rows: Arc::default(),
+        versions: Box::default(),
+        epoch: 0,
+        position,
+        stored: NOW,
+        took: Duration::ZERO,
+        bytes: 300,
+    })
 }
 
 /// The strategies, empty; behind the trait, as the facade has them.

@@ -15,6 +15,9 @@
 //! `Quick` is the one to begin with. What each keeps of some loads, beside the best that is possible, is drawn by the example
 //! `hit_ratios`, in `docs/cache-hit-ratios.svg`.
 //!
+//! [`ByWorth`] goes around any of them, and stores only what saves enough time for the bytes it takes. That pays where
+//! results differ much in that.
+//!
 //! All features are on by default.
 //!
 //! ```
@@ -27,7 +30,8 @@
 //! let cache = Quick::new(&QuickConfig { ttl: Duration::from_secs(60), ..QuickConfig::default() })?;
 //! let stored = Time::START;
 //! let entry =
-//!     Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position: Position::default(), stored, bytes: 200 };
+//!     Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position: Position::default(), stored,
+//!     took: Duration::from_micros(30), bytes: 200 };
 //!
 //! let parameters = [ValueRef::Integer(7)];
 //! let key = KeyRef::new(0, 1, &parameters);
@@ -66,7 +70,10 @@ mod sharded;
 mod sharded_config;
 #[cfg(feature = "sharded")]
 mod tickets;
+mod uses;
+mod worth;
 
+pub use worth::ByWorth;
 #[cfg(feature = "lru")]
 pub use {lru::Lru, lru_config::LruConfig};
 #[cfg(feature = "quick")]

@@ -192,12 +192,20 @@ impl fmt::Debug for Quick {
 mod tests {
     use super::*;
     use ecm_core::{Position, ValueRef};
+    use std::time::Duration;
 
     fn store(cache: &Quick, number: i64, bytes: u64) {
         let key = KeyRef::new(0, 0, &[ValueRef::Integer(number)]).to_key();
         let (position, bytes) = (Position::default(), usize::try_from(bytes).unwrap());
-        let entry =
-            Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position, stored: Time::START, bytes };
+        let entry = Entry {
+            rows: Arc::default(),
+            versions: Box::default(),
+            epoch: 0,
+            position,
+            stored: Time::START,
+            took: Duration::ZERO,
+            bytes,
+        };
         cache.insert(key, Arc::new(entry));
     }
 

@@ -245,11 +245,20 @@ impl fmt::Debug for Sharded {
 mod tests {
     use super::*;
     use ecm_core::{Position, ValueRef};
+    use std::time::Duration;
 
     fn store(cache: &Sharded, number: i64, bytes: usize) {
         let key = KeyRef::new(0, 0, &[ValueRef::Integer(number)]).to_key();
         let (position, stored) = (Position::default(), Time::START);
-        let entry = Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position, stored, bytes };
+        let entry = Entry {
+            rows: Arc::default(),
+            versions: Box::default(),
+            epoch: 0,
+            position,
+            stored,
+            took: Duration::ZERO,
+            bytes,
+        };
         cache.insert(key, Arc::new(entry));
     }
 

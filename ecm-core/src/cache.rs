@@ -3,6 +3,7 @@ use std::{
     fmt::Debug,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 
 /// Stores results of queries, bounded.
@@ -28,6 +29,28 @@ pub trait Cache: Send + Sync + Debug {
 
     /// Figures since the start.
     fn stats(&self) -> CacheStats;
+}
+
+impl<C: Cache + ?Sized> Cache for Box<C> {
+    fn get(&self, key: KeyRef<'_>, now: Time) -> Option<Arc<Entry>> {
+        (**self).get(key, now)
+    }
+
+    fn insert(&self, key: Key, entry: Arc<Entry>) {
+        (**self).insert(key, entry);
+    }
+
+    fn remove(&self, key: KeyRef<'_>) {
+        (**self).remove(key);
+    }
+
+    fn clear(&self) {
+        (**self).clear();
+    }
+
+    fn stats(&self) -> CacheStats {
+        (**self).stats()
+    }
 }
 
 /// What a result is stored under, borrowed from the call and hashed once: a lookup owns nothing.
@@ -99,6 +122,12 @@ impl Key {
         self.hash
     }
 
+    /// Lends the key as one to look up. Allocates, unlike making a [`KeyRef`] from what a call was given.
+    pub fn with_ref<R>(&self, use_it: impl FnOnce(KeyRef<'_>) -> R) -> R {
+        let values: Vec<_> = self.values.iter().map(Value::borrow).collect();
+        use_it(KeyRef { hash: self.hash, group: self.group, statement: self.statement, values: &values })
+    }
+
     /// About how many bytes of memory this takes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -142,6 +171,8 @@ pub struct Entry {
     pub position: Position,
     /// When it was stored.
     pub stored: Time,
+    /// How long it took to get, waiting included: what a hit saves.
+    pub took: Duration,
     /// About how many bytes of memory it takes, key included. Never 0, so that everything weighs
     /// something.
     pub bytes: usize,
@@ -173,7 +204,8 @@ pub struct CacheStats {
     pub capacity: u64,
     /// Entries that were stored, each time that one was; also in place of another.
     pub inserted: u64,
-    /// Entries that were not stored because they are too large.
+    /// Entries that were not stored: they are too large, or a cache that weighs what entries save has refused
+    /// them.
     pub rejected: u64,
     /// Entries that had to go for others before they were too old.
     pub evicted: u64,
@@ -232,6 +264,7 @@ mod tests {
                 && a_refs.iter().zip(&b_refs).all(|(x, y)| x.same(*y));
             prop_assert_eq!(asked.matches(&owned), same);
             prop_assert_eq!(owned == asked.to_key(), same);
+            prop_assert!(owned.with_ref(|lent| lent.matches(&owned)));
         }
     }
 
@@ -251,6 +284,7 @@ mod tests {
             epoch: 0,
             position: Position::default(),
             stored: Time::START,
+            took: Duration::ZERO,
             bytes: 1,
         };
         NoCache.insert(key.to_key(), Arc::new(entry));

@@ -109,6 +109,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 mod tests {
     use super::*;
     use ecm::core::{Position, ValueRef, testing::conformance};
+    use std::time::Duration;
 
     #[test]
     fn it_keeps_the_contract_of_a_cache() {
@@ -118,8 +119,9 @@ mod tests {
     #[test]
     fn what_was_not_asked_for_longest_goes_first() {
         let cache = Lru::new(3);
-        let (position, stored) = (Position::default(), Time::START);
-        let entry = Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position, stored, bytes: 1 };
+        let (position, stored, took) = (Position::default(), Time::START, Duration::ZERO);
+        let entry =
+            Entry { rows: Arc::default(), versions: Box::default(), epoch: 0, position, stored, took, bytes: 1 };
         let store = |number| {
             let key = KeyRef::new(0, 0, &[ValueRef::Integer(number)]).to_key();
             cache.insert(key, Arc::new(entry.clone()));

@@ -92,3 +92,7 @@ pub use ecm_sqlite as sqlite;
 #[cfg(all(doctest, feature = "standard"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "standard"))]
+#[doc = include_str!("../../docs/caches.md")]
+struct Caches;

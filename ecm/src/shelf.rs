@@ -2,7 +2,7 @@ use crate::{
     manager::Shared,
     topology::{Group, GroupShared},
 };
-use ecm_core::{Backend, Cache, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
+use ecm_core::{Backend, Cache, Clock, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
 use ecm_pool::Lane;
 use std::sync::{
     Arc,
@@ -22,6 +22,7 @@ pub struct Shelf<'a> {
     /// Where the primary's last commit stood when the call began: whatever is read later has seen it.
     position: Position,
     now: Time,
+    clock: &'a dyn Clock,
 }
 
 impl<'a> Shelf<'a> {
@@ -32,8 +33,8 @@ impl<'a> Shelf<'a> {
     ) -> Self {
         let primary = group.primary().and_then(|primary| group.members[primary].writer.as_ref());
         let position = primary.map(Lane::position).unwrap_or_default();
-        let Shared { cache, stale, .. } = manager;
-        Self { cache: &**cache, stale, group: &group.shared, epoch: group.epoch, position, now }
+        let Shared { cache, stale, clock, .. } = manager;
+        Self { cache: &**cache, stale, group: &group.shared, epoch: group.epoch, position, now, clock: &**clock }
     }
 
     pub(crate) fn group(&self) -> u32 {
@@ -65,6 +66,7 @@ impl<'a> Shelf<'a> {
             epoch: self.epoch,
             position: self.position,
             stored: self.now,
+            took: self.clock.now().since(self.now),
         };
         self.cache.insert(key, Arc::new(entry));
     }

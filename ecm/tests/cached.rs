@@ -7,13 +7,17 @@ mod lines;
 
 use ecm::{
     ConnectionManager, Database,
-    core::{Cache, CacheStats, Entry, Interest, Key, KeyRef, Time, testing::Fake},
+    core::{
+        Cache, CacheStats, Entry, Interest, Key, KeyRef, Time,
+        testing::{Fake, TestClock},
+    },
 };
 use fakes::builder;
 use lines::Lines;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// The simplest cache that a third party could write.
@@ -101,6 +105,23 @@ fn every_strategy_serves_an_answer_again_until_something_is_written() {
         assert_eq!((stats.hits, stats.misses, stats.entries, stats.inserted), (3, 2, 1, 2));
         assert!(stats.bytes > 0 && stats.capacity == 10_000);
     }
+}
+
+#[test]
+fn an_entry_says_how_long_its_answer_took() {
+    let (fake, map, clock) = (Fake::new(), Map::default(), TestClock::new());
+    let cache = ecm_cache::ByWorth::new(map.clone());
+    let manager = builder(&fake).cache(cache).clock(clock.clone()).build().unwrap();
+    let held = fake.hold_statements();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| answer(&manager));
+        fake.wait_for_hanging(1);
+        clock.advance(Duration::from_millis(5));
+        drop(held);
+        reading.join().unwrap();
+    });
+    let took = map.0.lock().unwrap().entries.values().next().unwrap().took;
+    assert_eq!(took, Duration::from_millis(5));
 }
 
 #[test]

@@ -320,6 +320,7 @@ impl<C: Cache> Bench<C> {
             epoch: tag,
             position: Position::default(),
             stored: self.now,
+            took: Duration::from_micros(10),
             bytes: 300,
         }
     }

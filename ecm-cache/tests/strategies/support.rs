@@ -1,17 +1,25 @@
 //! What the tests of all strategies need.
-#![expect(dead_code, reason = "not every test needs all of it")]
 
 use ecm_core::{Cache, CacheStats, Entry, KeyRef, Position, Time, ValueRef};
 use std::{
     hash::{BuildHasher, RandomState},
     sync::Arc,
+    time::Duration,
 };
 
 pub(crate) const NOW: Time = Time::START;
 
 pub(crate) fn entry(bytes: usize, stored: Time, tag: u64) -> Arc<Entry> {
     let position = Position::default();
-    Arc::new(Entry { rows: Arc::default(), versions: Box::default(), epoch: tag, position, stored, bytes })
+    Arc::new(Entry {
+        rows: Arc::default(),
+        versions: Box::default(),
+        epoch: tag,
+        position,
+        stored,
+        took: Duration::ZERO,
+        bytes,
+    })
 }
 
 pub(crate) fn put(cache: &dyn Cache, number: i64, bytes: usize) -> Arc<Entry> {

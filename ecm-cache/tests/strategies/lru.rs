@@ -1,12 +1,10 @@
 //! What is particular to `Lru`: its order is exact.
 
-mod support;
-
+use crate::support::{NOW, get, put, put_at, remove};
 use ecm_cache::{Lru, LruConfig};
 use ecm_core::{Cache, CacheStats, Entry, Time};
 use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
-use support::{NOW, get, put, put_at, remove};
 
 const TTL: Duration = Duration::from_secs(100);
 

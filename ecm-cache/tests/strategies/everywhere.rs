@@ -1,7 +1,6 @@
 //! What holds for every strategy, where caches have gone wrong: bounds, age, figures, threads.
 
-mod support;
-
+use crate::support::{NOW, Random, entry, get, insert, put, put_at, remove, seed, withdrawn};
 use ecm_cache::{Lru, LruConfig, Quick, QuickConfig, Sharded, ShardedConfig};
 use ecm_core::{Cache, CacheStats, Entry, InvalidConfig, Time, testing::conformance};
 use proptest::prelude::*;
@@ -14,7 +13,6 @@ use std::{
     thread,
     time::Duration,
 };
-use support::{NOW, Random, entry, get, insert, put, put_at, remove, seed, withdrawn};
 
 /// The same of each strategy.
 #[derive(Clone, Copy, Debug)]

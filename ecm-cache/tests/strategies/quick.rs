@@ -1,7 +1,6 @@
 //! What is particular to `Quick`.
 
-mod support;
-
+use crate::support::{NOW, get, put, put_at};
 use ecm_cache::{Quick, QuickConfig};
 use ecm_core::{Cache, Time};
 use std::{
@@ -11,7 +10,6 @@ use std::{
     },
     thread,
 };
-use support::{NOW, get, put, put_at};
 
 fn config(max_entries: u64, max_bytes: u64) -> QuickConfig {
     QuickConfig { max_entries, max_bytes, max_entry_bytes: max_bytes / 2, ..QuickConfig::default() }

@@ -1,12 +1,10 @@
 //! What is particular to `Sharded`: age alone decides.
 
-mod support;
-
+use crate::support::{NOW, entry, get, put, put_at, remove};
 use ecm_cache::{Sharded, ShardedConfig};
 use ecm_core::{Cache, CacheStats, Entry, Key, KeyRef, Time, ValueRef};
 use proptest::prelude::*;
 use std::{sync::Arc, time::Duration};
-use support::{NOW, entry, get, put, put_at, remove};
 
 const TTL: Duration = Duration::from_secs(100);
 
