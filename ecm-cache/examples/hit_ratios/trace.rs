@@ -18,12 +18,8 @@ pub(crate) struct Trace {
 
 pub(crate) fn traces() -> [Trace; 3] {
     [
-        Trace {
-            name: "Zipf",
-            about: "20,000 results, each asked for by its rank to the power of -0.99",
-            requests: zipf(REQUESTS, SEED),
-        },
-        Trace { name: "scan", about: "the same, and a scan over 10,000 others after every 30,000", requests: scan() },
+        Trace { name: "Zipf", about: "20,000 results, by rank to the power of -0.99", requests: zipf(REQUESTS, SEED) },
+        Trace { name: "scan", about: "the same, and 10,000 others after every 30,000", requests: scan() },
         Trace {
             name: "loop",
             about: "5,000 results, one after the other, again and again",
