@@ -36,6 +36,8 @@ struct Bench {
     loads: AtomicU64,
     fails: bool,
     loading: AtomicBool,
+    /// From then on several may load: each from another state.
+    written: AtomicBool,
 }
 
 type Action = Box<dyn FnOnce(&Bench) + Send>;
@@ -45,7 +47,7 @@ impl Bench {
         let clock = TestClock::new();
         let flights = SingleFlight::new(Arc::new(clock.clone()));
         let (state, loads, loading) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        Self { flights, clock, state, loads, fails, loading }
+        Self { flights, clock, state, loads, fails, loading, written: AtomicBool::new(false) }
     }
 
     fn runs(self, actions: Vec<Action>) -> u64 {
@@ -64,9 +66,12 @@ impl Bench {
 
     fn load(&self, load: Load<'_, &'static str, Outcome, u64>) -> Arc<Outcome> {
         load.reads_from(self.state.load(Ordering::SeqCst));
+        let another = self.loading.swap(true, Ordering::SeqCst);
+        assert!(!another || self.written.load(Ordering::SeqCst), "two load the same at the same time");
         self.loads.fetch_add(1, Ordering::SeqCst);
         let snapshot = self.state.load(Ordering::SeqCst);
         thread::yield_now();
+        self.loading.store(false, Ordering::SeqCst);
         load.finish(if self.fails { Err("broken") } else { Ok(snapshot) })
     }
 
@@ -93,6 +98,7 @@ fn asks() -> Action {
 
 fn writes() -> Action {
     Box::new(|bench| {
+        bench.written.store(true, Ordering::SeqCst);
         bench.state.fetch_add(1, Ordering::SeqCst);
     })
 }
