@@ -1,5 +1,9 @@
-use crate::{Clock, Connection, Failure, Fault, Time};
-use std::{error::Error as StdError, fmt, sync::Arc};
+use crate::{Clock, Connection, Failure, Fault, LogObserver, LogStatus, Time};
+use std::{
+    error::Error as StdError,
+    fmt,
+    sync::{Arc, Weak},
+};
 
 /// One database, and how connections to it are opened.
 ///
@@ -32,7 +36,16 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Where the data is, for people: a path or an address, without secrets.
     fn describe(&self) -> String;
 
-    /// Does what is due (checkpoints, copies, watches) on the writer's connection, and answers when
+    /// The log of the database; `None` where there is none, or nobody of this process writes it.
+    fn log(&self) -> Option<LogStatus> {
+        None
+    }
+
+    /// Whom to ask about loans, and to tell what becomes of the log. Called before the first connection
+    /// is opened, by each who lends connections; one that is gone is forgotten.
+    fn observe_log(&self, _observer: Weak<dyn LogObserver>) {}
+
+    /// Does what is due (copies, watches) on the writer's connection, and answers when
     /// to come again; `None` for never. Called between transactions, never inside one.
     fn upkeep(&self, _writer: &mut Self::Connection, _now: Time) -> Option<Time> {
         None

@@ -35,6 +35,8 @@ impl Interest {
     pub const BREAKERS: Self = Self(4);
     /// [`Event::Registered`] and [`Event::Unregistered`].
     pub const DATABASES: Self = Self(8);
+    /// [`Event::LogPinned`] and [`Event::CheckpointFailed`].
+    pub const LOGS: Self = Self(16);
     /// Everything, now and in later versions.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -82,6 +84,28 @@ pub enum Event<'a> {
         /// How long it has lasted.
         age: Duration,
     },
+    /// The log of a database cannot be emptied, and has not been for a while, so that it grows with every
+    /// commit: told once, until it could be emptied again.
+    LogPinned {
+        /// The database.
+        database: &'a str,
+        /// Where in the caller's code the loan was made that has lasted for longest; `None` if no loan is
+        /// old enough, so that it is another process, or the place is not known.
+        location: Option<&'static Location<'static>>,
+        /// How long that loan has lasted; without one, for how long the log could not be emptied.
+        age: Duration,
+        /// How long the log is by now, in frames.
+        frames: u64,
+    },
+    /// What is in the log could not be moved into the file. Nothing is lost, and callers are not affected.
+    CheckpointFailed {
+        /// The database.
+        database: &'a str,
+        /// Why.
+        error: &'a str,
+        /// After how long it is tried again.
+        pause: Duration,
+    },
     /// A breaker has changed its state.
     Breaker {
         /// The database.
@@ -108,6 +132,7 @@ impl Event<'_> {
         match self {
             Self::Call(_) => Interest::CALLS,
             Self::Opened { .. } | Self::Closed { .. } | Self::Overdue { .. } => Interest::CONNECTIONS,
+            Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
         }
@@ -199,6 +224,8 @@ mod tests {
             (Event::Opened { database, took: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::Closed { database, why: "idle" }, Interest::CONNECTIONS),
             (Event::Overdue { database, location: None, age: Duration::ZERO }, Interest::CONNECTIONS),
+            (Event::LogPinned { database, location: None, age: Duration::ZERO, frames: 7 }, Interest::LOGS),
+            (Event::CheckpointFailed { database, error: "full", pause: Duration::ZERO }, Interest::LOGS),
             (Event::Breaker { database, state: BreakerState::Open }, Interest::BREAKERS),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),

@@ -1,4 +1,4 @@
-use crate::{BreakerState, CacheStats, Position};
+use crate::{BreakerState, CacheStats, LogStatus, Position};
 use std::time::Duration;
 
 /// A manager at one moment: for people, dashboards and probes.
@@ -63,6 +63,8 @@ pub struct DatabaseStatus {
     pub readers: PoolStatus,
     /// Its connection for writing; `None` for a database that is only read.
     pub writer: Option<PoolStatus>,
+    /// Its log; `None` for a database that has none, or that is only read.
+    pub log: Option<LogStatus>,
 }
 
 /// A pool at one moment. `open` is always `idle + lent + opening`.
@@ -103,7 +105,7 @@ pub struct PoolStatus {
 }
 
 #[cfg(feature = "serde")]
-fn in_seconds<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn in_seconds<S: serde::Serializer>(span: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     use serde::Serialize;
     span.map(|span| span.as_secs_f64()).serialize(serializer)
 }
@@ -154,6 +156,7 @@ impl DatabaseStatus {
             position: Position::default(),
             readers: PoolStatus::default(),
             writer: None,
+            log: None,
         }
     }
 }

@@ -1,7 +1,7 @@
 use crate::{
     durations::{BOUNDS, Counted},
     label::Escaped,
-    scrape::{DatabaseLabels, Pool, PoolLabels, Scrape, Stored},
+    scrape::{DatabaseLabels, Log, Pool, PoolLabels, Scrape, Stored},
 };
 use prometheus_client::{
     collector::Collector,
@@ -28,6 +28,7 @@ impl Collector for Scrape {
         self.pools(&mut encoder)?;
         self.durations(&mut encoder)?;
         self.slow_queries(&mut encoder)?;
+        self.logs(&mut encoder)?;
         self.caches(&mut encoder)
     }
 }
@@ -83,6 +84,38 @@ impl Scrape {
         for (DatabaseLabels { manager, database }, counted) in &self.calls {
             let labels = [("manager", Escaped(manager)), ("database", Escaped(database))];
             ConstCounter::new(counted.slow).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn logs(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let families: [(&str, &str, Option<&Unit>, Write<Log>); 3] = [
+            (
+                "familyos_database_wal_frames",
+                "Length of the log, in pages, each as often as it was committed.",
+                None,
+                |log, encoder| ConstGauge::new(whole(log.frames)).encode(encoder),
+            ),
+            (
+                "familyos_database_wal_backfilled_frames",
+                "Pages of the log that are in the file already.",
+                None,
+                |log, encoder| ConstGauge::new(whole(log.backfilled)).encode(encoder),
+            ),
+            // The unit is put behind the name.
+            (
+                "familyos_database_oldest_snapshot",
+                "Age of the oldest loan, whose snapshot may keep the log from being emptied.",
+                Some(&Unit::Seconds),
+                |log, encoder| ConstGauge::new(log.oldest_snapshot.as_secs_f64()).encode(encoder),
+            ),
+        ];
+        for (name, help, unit, write) in families {
+            let mut family = encoder.encode_descriptor(name, help, unit, MetricType::Gauge)?;
+            for (DatabaseLabels { manager, database }, log) in &self.logs {
+                let labels = [("manager", Escaped(manager)), ("database", Escaped(database))];
+                write(log, family.encode_family(&labels)?)?;
+            }
         }
         Ok(())
     }

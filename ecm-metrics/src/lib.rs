@@ -28,11 +28,15 @@
 //! | `familyos_connection_pool_success_rate` | gauge | same | part of those who asked for a connection, since the start, who got one; 1 if nobody asked |
 //! | `familyos_database_query_duration_seconds` | histogram | `manager`, `database` | every call, from its start to its end |
 //! | `familyos_database_slow_queries_total` | counter | same | calls that took `slow_query_threshold` or longer |
+//! | `familyos_database_wal_frames` | gauge | same | length of the log, in pages, each as often as it was committed |
+//! | `familyos_database_wal_backfilled_frames` | gauge | same | how many of them are in the file already |
+//! | `familyos_database_oldest_snapshot_seconds` | gauge | same | age of the oldest loan, whose snapshot may keep the log from being emptied; 0 if nothing is lent |
 //! | `familyos_query_cache_hits_total` | counter | `manager` | lookups that found a stored result, also one that is out of date |
 //! | `familyos_query_cache_misses_total` | counter | same | lookups that found none |
 //! | `familyos_query_cache_size` | gauge | same | stored results |
 //! | `familyos_query_cache_utilization` | gauge | same | part of the greatest number of results that is stored, 0 to 1 |
 //!
+//! The families of the log are there for databases that have one and that this process writes.
 //! `pool` is `readers` or `writer`. `database` is `none` for calls that reached no database: served from
 //! the cache, or given up before. It is `other` for the databases beyond a [limit](Metrics::limited_to).
 //! Names are cut after 120 bytes.

@@ -1,12 +1,13 @@
 use crate::durations::Counted;
-use ecm_core::{CacheStats, PoolStatus};
-use std::collections::BTreeMap;
+use ecm_core::{CacheStats, LogStatus, PoolStatus};
+use std::{collections::BTreeMap, time::Duration};
 
 /// The figures of one scrape, each under its labels and in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Scrape {
     pub(crate) pools: BTreeMap<PoolLabels, Pool>,
     pub(crate) calls: BTreeMap<DatabaseLabels, Counted>,
+    pub(crate) logs: BTreeMap<DatabaseLabels, Log>,
     pub(crate) caches: BTreeMap<Box<str>, Stored>,
 }
 
@@ -31,6 +32,14 @@ pub(crate) struct Pool {
     most: u64,
     granted: u64,
     refused: u64,
+}
+
+/// The logs under one set of labels: nearly always one.
+#[derive(Debug, Default)]
+pub(crate) struct Log {
+    pub(crate) frames: u64,
+    pub(crate) backfilled: u64,
+    pub(crate) oldest_snapshot: Duration,
 }
 
 /// The caches under one set of labels: nearly always one.
@@ -60,6 +69,14 @@ impl Pool {
     pub(crate) fn success_rate(&self) -> f64 {
         let asked = self.granted.saturating_add(self.refused);
         if asked == 0 { 1.0 } else { part(self.granted, asked) }
+    }
+}
+
+impl Log {
+    pub(crate) fn add(&mut self, status: &LogStatus) {
+        self.frames = self.frames.saturating_add(status.frames);
+        self.backfilled = self.backfilled.saturating_add(status.backfilled);
+        self.oldest_snapshot = self.oldest_snapshot.max(status.oldest_snapshot.unwrap_or_default());
     }
 }
 

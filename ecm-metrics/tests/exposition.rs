@@ -1,8 +1,8 @@
 //! What a scrape answers, to the letter.
 
 use ecm_core::{
-    CacheStats, CallKind, CallReport, Context, DatabaseStatus, Error, Event, GroupStatus, Interest, Managed, Observer,
-    PoolStatus, Status,
+    CacheStats, CallKind, CallReport, Context, DatabaseStatus, Error, Event, GroupStatus, Interest, LogStatus, Managed,
+    Observer, PoolStatus, Status,
 };
 use ecm_metrics::Metrics;
 use std::{panic::Location, time::Duration};
@@ -60,6 +60,9 @@ fn a_scrape_is_exactly_this_text() {
     main.readers = pool(50, 4, 1);
     (main.readers.loans, main.readers.timeouts, main.readers.failures) = (7, 2, 1);
     main.writer = Some(pool(1, 1, 1));
+    let mut log = LogStatus::default();
+    (log.frames, log.backfilled, log.oldest_snapshot) = (1_200, 1_000, Some(Duration::from_millis(1_500)));
+    main.log = Some(log);
     let mut manager = manager("ecm", vec![main]);
     let mut cache = CacheStats::default();
     (cache.hits, cache.misses, cache.entries, cache.capacity) = (8, 2, 2_500, 10_000);
@@ -75,7 +78,7 @@ fn a_scrape_is_exactly_this_text() {
 }
 
 #[test]
-fn the_families_are_the_ten_that_are_known_whatever_there_is_to_show() {
+fn the_families_are_the_thirteen_that_are_known_whatever_there_is_to_show() {
     let metrics = Metrics::new();
     let empty = metrics.encode(&[]);
     let families: Vec<_> = empty.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
@@ -88,6 +91,9 @@ fn the_families_are_the_ten_that_are_known_whatever_there_is_to_show() {
             "familyos_connection_pool_success_rate gauge",
             "familyos_database_query_duration_seconds histogram",
             "familyos_database_slow_queries counter",
+            "familyos_database_wal_frames gauge",
+            "familyos_database_wal_backfilled_frames gauge",
+            "familyos_database_oldest_snapshot_seconds gauge",
             "familyos_query_cache_hits counter",
             "familyos_query_cache_misses counter",
             "familyos_query_cache_size gauge",

@@ -6,7 +6,7 @@ use crate::{
     shared::Shared,
     slots::Slot,
 };
-use ecm_core::{Backend, InvalidConfig, Loan, PoolStatus, Time};
+use ecm_core::{Backend, InvalidConfig, Loan, OldestLoan, PoolStatus, Time};
 use std::{
     fmt,
     future::{Future, poll_fn},
@@ -155,6 +155,14 @@ impl<B: Backend> Pool<B> {
     #[must_use]
     pub fn status(&self) -> PoolStatus {
         self.shared.locked(|state, _| state.status())
+    }
+
+    /// The loan that has lasted for longest, and where it was made; `None` if nothing is lent. Walks the
+    /// places under the lock.
+    #[must_use]
+    pub fn oldest_loan(&self) -> Option<OldestLoan> {
+        let (at, location) = self.shared.locked(|state, _| state.oldest_loan())?;
+        Some(OldestLoan { location, age: self.shared.clock.now().since(at) })
     }
 
     /// Ends all lending: whoever waits or asks from now on gets `Kind::Closed`, idle connections

@@ -511,7 +511,7 @@ impl<C> State<C> {
         }
     }
 
-    fn oldest_loan(&self) -> Option<(Time, Option<&'static Location<'static>>)> {
+    pub(crate) fn oldest_loan(&self) -> Option<(Time, Option<&'static Location<'static>>)> {
         let lent = self.front.slots.iter().filter(|(_, slot)| slot.cell.is_taken());
         lent.filter_map(|(_, slot)| slot.loan()).min_by_key(|(at, _)| *at)
     }

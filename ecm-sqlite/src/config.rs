@@ -52,10 +52,16 @@ pub struct SqliteConfig {
     /// Interplay: it acts only when the file is created; an existing file keeps its own. Default:
     /// 4096 bytes. A power of two from 512 to 65536.
     pub page_size: u32,
-    /// After how many pages in the log a commit moves them into the file, in pages; 0 for never.
+    /// From how many pages in the log on they are moved into the file, in pages; 0 for never.
     ///
-    /// Interplay: the commit that does it waits for the disk. With 0 somebody else must do it, or
-    /// the log grows without bound; without `Wal` it does nothing. Default: 1000 pages. At most
+    /// No commit does it: a thread of its own moves them beside readers and writers while the log is so
+    /// long, and has writers wait for some milliseconds only where the log would otherwise never be empty;
+    /// so it stays below twice this, unless one transaction is longer, or a reader lasts. What is left is
+    /// moved when the last connection is closed.
+    ///
+    /// Interplay: with 0 somebody else must do it, or the log grows without bound. Without `Wal`, in
+    /// memory and where nobody of this process writes it does nothing. `PRAGMA wal_autocheckpoint` tells 0
+    /// on every connection, since SQLite itself does not do it. Default: 1000 pages. At most
     /// 2,147,483,647.
     pub wal_autocheckpoint: u32,
     /// How long a statement waits for a lock that somebody else holds.

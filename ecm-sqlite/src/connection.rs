@@ -4,6 +4,7 @@ use crate::{
     control::Control,
     engine::Engine,
     fault::refused,
+    governor::Presence,
     guard::{Guard, Mode},
     handle,
     hold::Hold,
@@ -16,7 +17,10 @@ use ecm_core::{
     Prepared, Row, Time, ValueRef,
 };
 use rusqlite::{CachedStatement, InterruptHandle};
-use std::{cell::OnceCell, fmt, sync::Arc};
+use std::{cell::OnceCell, fmt, sync::Arc, time::Duration};
+
+/// For how long no reader holds a snapshot after one has held its own for as long as it may.
+const BETWEEN_TWO: Duration = Duration::from_millis(1);
 
 /// An open handle to a [`Sqlite`] database.
 ///
@@ -47,6 +51,8 @@ pub struct SqliteConnection {
     functions: OnceCell<Functions>,
     interrupt: Arc<Interrupter>,
     place: String,
+    /// Dropped last, when the connection is closed.
+    pub(crate) presence: Presence,
 }
 
 /// How the log has gone on beside the transactions of one writer.
@@ -69,6 +75,7 @@ impl SqliteConnection {
         access: Access,
         guard: Arc<Guard>,
         database: &Sqlite,
+        presence: Presence,
     ) -> Result<Self, Failure> {
         let born = handle::address(&connection);
         let interrupt = Arc::new(Interrupter(connection.get_interrupt_handle()));
@@ -87,6 +94,7 @@ impl SqliteConnection {
             functions: OnceCell::new(),
             interrupt,
             place: database.describe(),
+            presence,
         })
     }
 
@@ -143,12 +151,19 @@ impl SqliteConnection {
                 return Ok(());
             }
             if self.hold.is_pinned() {
+                if self.hold.has_aged(look, request) {
+                    self.shared.hold_nothing_until(guard.now() + BETWEEN_TWO);
+                }
                 self.let_go();
             } else {
                 self.hold.note(look);
             }
-            holds = self.hold.pays() && look.header.is_initialised() && self.shared.is_kept() && !self.spoilt;
+            holds = self.hold.pays() && look.header.is_initialised() && !self.spoilt;
+            let guard = &self.tx.db.guard;
+            holds = holds && self.shared.is_kept(|| guard.now());
         }
+        let guard = &self.tx.db.guard;
+        self.presence.wait_to_read(|| guard.time_left());
         self.expect_rest()?;
         if holds || loan == Loan::Read {
             self.control(Mode::Begin, Control::Begin)?;
@@ -224,6 +239,7 @@ impl SqliteConnection {
             self.spoilt = true;
             return CheckIn::Discard;
         }
+        self.presence.leave();
         let attached = self.db_ref().connection.db_name(2).is_ok();
         if self.db_ref().is_marked() || attached {
             self.spoilt = true;
@@ -334,6 +350,7 @@ impl Connection for SqliteConnection {
     fn reset(&mut self) -> Result<(), Failure> {
         self.db_ref().guard.end_loan();
         self.hold.unpin();
+        self.presence.leave();
         let rested = self.come_to_rest();
         self.lower_synchronous();
         if rested && !self.spoilt {

@@ -21,6 +21,9 @@ const WAIT_STEP: Duration = Duration::from_millis(1);
 /// of: whoever has the lock may wait for readers.
 const PATIENCE: i32 = 3;
 
+/// For how long nobody begins to hold a snapshot after that.
+const AFTER_A_REQUEST: Duration = Duration::from_millis(10);
+
 const UNLIMITED: u64 = u64::MAX;
 
 /// What the hooks of one connection know about the loan it is in.
@@ -197,6 +200,7 @@ impl Guard {
         }
         if tries > 0 && tries % PATIENCE == 0 {
             self.shared.ask_to_let_go();
+            self.shared.hold_nothing_until(now + AFTER_A_REQUEST);
         }
         if self.mode() != Mode::End && self.past_deadline() {
             self.stopped.store(true, Relaxed);
@@ -209,6 +213,12 @@ impl Guard {
         }
         thread::sleep(WAIT_STEP);
         true
+    }
+
+    /// For how long the loan may go on.
+    pub(crate) fn time_left(&self) -> Duration {
+        let deadline = self.deadline.load(Relaxed);
+        if deadline == UNLIMITED { Duration::MAX } else { Time::from_nanos(deadline).since(self.clock.now()) }
     }
 
     pub(crate) fn now(&self) -> Time {

@@ -66,6 +66,12 @@ impl Hold {
         !pin.loans.is_multiple_of(LOANS_PER_CLOCK) || now().since(pin.since) < LONGEST
     }
 
+    /// Whether nothing but its age has ended the held snapshot, while it stands in the way of moving the log.
+    pub(crate) fn has_aged(&self, look: &Look, request: u64) -> bool {
+        let same = |pin: &Pin| pin.header == look.header && pin.request == request;
+        self.pin.as_ref().is_some_and(same) && !look.is_all_backfilled()
+    }
+
     /// Takes note of what a loan found that is not served from a held snapshot.
     pub(crate) fn note(&mut self, look: &Look) {
         let same = self.last == Some(look.header);
@@ -170,6 +176,15 @@ mod tests {
         let mut hold = held(&look(1, 10, 10));
         let served = (0..1_000_u64).take_while(|&loan| hold.serves(&look(1, 10, 10), 0, || at(loan))).count();
         assert_eq!(served, 63, "the clock is read at the 64th loan, when 63 ms have passed");
+    }
+
+    #[test]
+    fn one_that_ends_by_its_age_alone_is_told_while_the_log_is_not_in_the_file() {
+        let hold = held(&look(1, 10, 0));
+        assert!(hold.has_aged(&look(1, 10, 9), 0));
+        assert!(!hold.has_aged(&look(1, 10, 10), 0), "it is in nobody's way");
+        assert!(!hold.has_aged(&look(2, 11, 9), 0) && !hold.has_aged(&look(1, 10, 9), 1));
+        assert!(!Hold::default().has_aged(&look(1, 10, 9), 0));
     }
 
     #[test]

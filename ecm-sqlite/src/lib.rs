@@ -47,6 +47,7 @@ mod control;
 mod db;
 mod engine;
 mod fault;
+mod governor;
 mod guard;
 mod handle;
 mod hold;
@@ -58,6 +59,7 @@ mod row;
 mod row_keys;
 mod sqlite;
 mod statement;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transact;

@@ -3,6 +3,7 @@ use crate::{
     authorizer::authorize,
     engine::Engine,
     fault::{failed, refused},
+    governor::Presence,
     guard::{Guard, STEPS_PER_TICK},
     location::Location,
     version::check_version,
@@ -17,9 +18,11 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     let config = &*database.config;
     config.check().map_err(|invalid| refused(Kind::Invalid, invalid))?;
     let guard = Arc::new(Guard::new(Arc::clone(clock), Arc::clone(&database.shared), access, config.busy_timeout));
-    let opening = Opening { database, config, access, guard: &guard };
+    // Before the connection, so that it is dropped after it.
+    let presence = Presence::new(database, access, clock);
+    let opening = Opening { database, config, access, guard: &guard, presence: &presence };
     let connection = opening.open()?;
-    SqliteConnection::new(connection, access, guard, database)
+    SqliteConnection::new(connection, access, guard, database, presence)
 }
 
 /// One connection while it is being opened.
@@ -28,6 +31,7 @@ struct Opening<'a> {
     config: &'a SqliteConfig,
     access: Access,
     guard: &'a Arc<Guard>,
+    presence: &'a Presence,
 }
 
 impl Opening<'_> {
@@ -141,7 +145,8 @@ impl Opening<'_> {
         if place != Place::Memory {
             self.set(&connection, "mmap_size", self.config.mmap_size.cast_signed())?;
         }
-        self.set(&connection, "wal_autocheckpoint", self.config.wal_autocheckpoint.into())?;
+        // The governor does it, beside everybody.
+        self.set(&connection, "wal_autocheckpoint", 0)?;
         connection.set_prepared_statement_cache_capacity(self.config.statement_cache);
         if !writes {
             self.set(&connection, "query_only", 1)?;
@@ -200,15 +205,18 @@ impl Opening<'_> {
             let guard = Arc::clone(self.guard);
             let installed = connection.commit_hook(Some(move || guard.vetoes_commit()));
             self.call("installing the commit hook", installed)?;
-            // In place of the hook of SQLite's own that `wal_autocheckpoint` has installed.
-            let (guard, checkpoint) = (Arc::clone(self.guard), self.config.wal_autocheckpoint);
+            let (guard, governor) = (Arc::clone(self.guard), self.presence.governor().cloned());
+            let checkpoint = self.config.wal_autocheckpoint;
             let installed = connection.wal_hook(Some(move |log: &mut Wal, frames: i32| {
                 let frames = frames.unsigned_abs();
                 if log.name() == MAIN_DB {
                     guard.committed_at(frames);
-                }
-                if checkpoint > 0 && frames >= checkpoint {
-                    // The commit is done, whatever becomes of this.
+                    if let Some(governor) = &governor {
+                        governor.committed(frames);
+                    }
+                } else if checkpoint > 0 && frames >= checkpoint {
+                    // A database that a borrower has attached has no governor. The commit is done,
+                    // whatever becomes of this.
                     let _a_later_one_does_more = log.checkpoint();
                 }
                 Ok(())

@@ -1,12 +1,12 @@
-use crate::{JournalMode, SqliteConfig, SqliteConnection, fault, location::Location, open};
-use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault};
+use crate::{JournalMode, SqliteConfig, SqliteConnection, fault, governor::Governor, location::Location, open};
+use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault, LogObserver, LogStatus, Time};
 use std::{
     error::Error as StdError,
     fmt,
     path::Path,
     process,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -36,6 +36,10 @@ pub(crate) struct Shared {
     let_go: AtomicU64,
     /// Whether somebody lets go of the snapshots of idle connections.
     kept: AtomicBool,
+    /// Until when nobody begins to hold a snapshot, in nanoseconds of the clock; 0 at first.
+    free_until: AtomicU64,
+    /// Keeps the log short; none for a database without one.
+    governor: OnceLock<Option<Arc<Governor>>>,
 }
 
 impl Sqlite {
@@ -102,6 +106,10 @@ impl Sqlite {
         self.shared.ask_to_let_go();
     }
 
+    pub(crate) fn governor(&self) -> Option<&Arc<Governor>> {
+        self.shared.governor.get_or_init(|| Governor::of(self)).as_ref()
+    }
+
     /// The file, by its absolute path; `None` for a database in memory, and for a path that cannot be opened.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
@@ -133,13 +141,26 @@ impl Shared {
 
     /// Remembers that somebody looks after idle connections.
     pub(crate) fn keep(&self) {
-        if !self.is_kept() {
+        if !self.kept.load(Ordering::Relaxed) {
             self.kept.store(true, Ordering::Relaxed);
         }
     }
 
-    pub(crate) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Relaxed)
+    /// Whether snapshots may be held: somebody looks after idle connections, and nobody waits for readers.
+    pub(crate) fn is_kept(&self, now: impl FnOnce() -> Time) -> bool {
+        let waits =
+            || self.governor.get().and_then(Option::as_ref).is_some_and(|governor| governor.wants_readers_gone());
+        let free_until = self.free_until.load(Ordering::Relaxed);
+        let is_free = || free_until > 0 && now().as_nanos() < free_until;
+        self.kept.load(Ordering::Relaxed) && !waits() && !is_free()
+    }
+
+    /// Nobody begins to hold a snapshot before this.
+    ///
+    /// All readers of a file share four marks in its log. Where more of them hold snapshots than that, and
+    /// each takes a new one at another moment, a mark is never free to move on to the end of the log.
+    pub(crate) fn hold_nothing_until(&self, at: Time) {
+        self.free_until.fetch_max(at.as_nanos(), Ordering::Relaxed);
     }
 
     /// Counts a commit, and answers how many there are now.
@@ -179,6 +200,16 @@ impl Backend for Sqlite {
     fn keeps(&self, access: Access) -> bool {
         let has_log = self.config.journal_mode == JournalMode::Wal && matches!(self.location, Location::File { .. });
         access == Access::Read && has_log
+    }
+
+    fn log(&self) -> Option<LogStatus> {
+        self.governor()?.status()
+    }
+
+    fn observe_log(&self, observer: Weak<dyn LogObserver>) {
+        if let Some(governor) = self.governor() {
+            governor.observe(observer);
+        }
     }
 
     fn describe(&self) -> String {

@@ -22,6 +22,8 @@ impl Transact for SqliteConnection {
             self.set_synchronous(Mode::Begin, Synchronous::Full)?;
             self.synced = true;
         }
+        let guard = &self.tx.db.guard;
+        self.presence.enter(|| guard.time_left());
         if let Err(error) = self.control(Mode::Begin, Control::BeginImmediate) {
             // The state decides: an interrupted BEGIN may have begun.
             self.end_transaction();
@@ -184,6 +186,7 @@ impl SqliteConnection {
         guard.allow_commit(false);
         guard.set_in_transaction(false);
         self.lower_synchronous();
+        self.presence.leave();
     }
 
     /// Takes back what `Durability::Synced` has set for one transaction.

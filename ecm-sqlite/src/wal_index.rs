@@ -63,7 +63,8 @@ impl Header {
             && (self.salts() == before.salts() || last_frame < before.last_frame())
     }
 
-    fn salts(&self) -> u64 {
+    /// Tells one log from the next, which is begun where it was.
+    pub(crate) fn salts(&self) -> u64 {
         self.0[4]
     }
 

@@ -2,7 +2,9 @@
 
 mod support;
 
-use ecm_core::{Access, Backend, CheckIn, Clock, Connection, FaultKind, Loan, Time, testing::TestClock};
+use ecm_core::{
+    Access, Backend, CheckIn, Clock, Connection, Durability, FaultKind, Loan, Time, Transact, testing::TestClock,
+};
 use ecm_sqlite::{Db, JournalMode, Sqlite, SqliteConfig, SqliteConnection, rusqlite};
 use std::{fs, mem, sync::Arc, time::Duration};
 use support::{Place, begin, done, forget, held, pinned, prepared, read, seen, write};
@@ -150,6 +152,30 @@ fn an_attached_file_is_never_held() {
     reader.db().prepare("attach ':memory:' as other").unwrap().execute([]).unwrap();
     assert_eq!(reader.check_in(), CheckIn::Discard);
     assert!(!checkpoint_is_busy(&place));
+}
+
+#[test]
+fn after_somebody_has_waited_for_a_lock_nobody_holds_anything_for_a_while() {
+    let clock = TestClock::new();
+    let config = SqliteConfig { busy_timeout: Duration::from_millis(20), ..SqliteConfig::default() };
+    let place = Place::at(config, Arc::new(clock.clone()));
+    let mut reader = held(&place);
+    let mut writer = place.writer();
+    let stranger = place.stranger();
+    stranger.execute_batch("begin immediate").unwrap();
+    writer.check_out(Loan::Write).unwrap();
+    assert!(writer.begin(Durability::Configured).is_err(), "somebody else has the lock");
+    stranger.execute_batch("rollback").unwrap();
+    let read_often = |reader: &mut SqliteConnection| {
+        (0..20).for_each(|_| read(reader, |db| db.query_row("select count(*) from t", [], |_| Ok(())).unwrap()));
+    };
+    read_often(&mut reader);
+    assert!(!pinned(&place));
+    read_often(&mut reader);
+    assert!(!pinned(&place), "not after a change either");
+    clock.advance(Duration::from_millis(10));
+    read_often(&mut reader);
+    assert!(pinned(&place));
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn every_setting_is_in_force_on_a_new_file() {
         ("mmap_size", 65_536, 65_536),
         ("page_size", 8192, 8192),
         // The hook of a writer does it, in place of the one that this pragma installs and tells.
-        ("wal_autocheckpoint", 0, 7),
+        ("wal_autocheckpoint", 0, 0),
         ("foreign_keys", 1, 1),
         ("query_only", 0, 1),
     ] {

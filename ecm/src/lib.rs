@@ -48,6 +48,7 @@ mod database;
 mod decode;
 mod handle;
 pub mod job;
+mod log;
 mod manager;
 #[cfg(feature = "sqlite")]
 mod open;

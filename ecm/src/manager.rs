@@ -13,7 +13,7 @@ use crate::{
 };
 use ecm_core::{
     Access, Backend, Cache, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus,
-    Interest, InvalidConfig, Kind, Loan, Managed, Observer, Stage, Status, Transact, block_on,
+    Interest, InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Transact, block_on,
 };
 use ecm_pool::{Lane, Pool, PoolParts};
 use std::{
@@ -327,6 +327,9 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         database.check().map_err(invalid)?;
         let name = Arc::clone(&database.info.name);
         let member = Arc::new(self.member(database));
+        let observer: Arc<dyn LogObserver> = Arc::<Member<B>>::clone(&member);
+        member.backend.observe_log(Arc::downgrade(&observer));
+        drop(observer);
         // Before the file is opened, so that a name that is taken creates no file.
         self.topologies.current().with(Arc::clone(&member), |id| self.new_group(&member, id))?;
         self.open_one(&member)?;
@@ -368,6 +371,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             breaker: (self.recipes.breaker)(&info),
             breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
             backend,
+            observers: Arc::clone(&self.observers),
             calls: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             info,
@@ -458,6 +462,7 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.pending = pending;
     status.readers = member.readers.status();
     status.writer = member.writer.as_ref().map(Lane::status);
+    status.log = member.backend.log();
     status.position = member.writer.as_ref().map(Lane::position).unwrap_or_default();
     status
 }

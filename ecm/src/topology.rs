@@ -1,4 +1,4 @@
-use crate::{DatabaseInfo, ManagerConfig, registry::Registry, write_marks::WriteMarks};
+use crate::{DatabaseInfo, ManagerConfig, registry::Registry, report::Observers, write_marks::WriteMarks};
 use ecm_core::{Backend, Balancer, Breaker, BreakerState, Error, Kind, Mask, Node, Transact};
 use ecm_pool::{Lane, Pool};
 use std::sync::{
@@ -38,6 +38,7 @@ pub(crate) struct GroupShared {
 pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) info: DatabaseInfo,
     pub(crate) backend: Arc<B>,
+    pub(crate) observers: Arc<Observers>,
     pub(crate) readers: Pool<B>,
     pub(crate) writer: Option<Lane<B>>,
     pub(crate) breaker: Box<dyn Breaker>,
