@@ -11,6 +11,7 @@ mod features;
 mod invocation;
 mod metadata;
 mod peers;
+mod soak_wal;
 mod table;
 mod tidy;
 mod wiring;
@@ -57,6 +58,12 @@ const CHORES: &[Chore] = &[
         options: "[--suite NAME] ..",
         about: "ECM beside what its users would pick instead (--seconds N, --quick, --json; --write keeps it in BENCHMARKS.md)",
         run: peers::run,
+    },
+    Chore {
+        name: "soak",
+        options: "--wal",
+        about: "how long the log becomes, and who waits for it, while readers never pause (--seconds N)",
+        run: soak_wal::run,
     },
 ];
 
@@ -129,7 +136,7 @@ mod tests {
     #[test]
     fn an_unknown_command_is_refused_with_the_known_ones() {
         let error = call(&["tidyy"]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no command `tidyy`; there are: ci, tidy, features, asan, peers");
+        assert_eq!(error.to_string(), "there is no command `tidyy`; there are: ci, tidy, features, asan, peers, soak");
     }
 
     #[test]
