@@ -1,10 +1,16 @@
-//! The locks and atomics of the governor: the standard library's, or those of the model checker.
+//! The locks, atomics and threads of the governor: the standard library's, or those of the model checker.
 
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::{Condvar, Mutex, MutexGuard, atomic};
+pub(crate) use shuttle::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread::{ThreadId, current},
+};
 use std::sync::PoisonError;
 #[cfg(not(shuttle))]
-pub(crate) use std::sync::{Condvar, Mutex, MutexGuard, atomic};
+pub(crate) use std::{
+    sync::{Condvar, Mutex, MutexGuard, atomic},
+    thread::{ThreadId, current},
+};
 
 /// Locks, also after a panic under the lock: no state here is ever left half changed by one.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

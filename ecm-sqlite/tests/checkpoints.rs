@@ -297,6 +297,45 @@ fn the_worker_ends_with_the_last_connection_also_in_the_middle_of_a_pause() {
     assert_eq!(count(&mut place.reader()), 30);
 }
 
+/// Lets go of the last connection when it is told something.
+#[derive(Debug)]
+struct Leaves(Mutex<Option<SqliteConnection>>, AtomicBool);
+
+impl LogObserver for Leaves {
+    fn oldest_loan(&self) -> Option<OldestLoan> {
+        None
+    }
+
+    fn pinned(&self, _by: &Pinned, _frames: u64) {}
+
+    fn checkpoint_failed(&self, _error: &str, _pause: Duration) {
+        drop(self.0.lock().unwrap().take());
+        self.1.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn the_last_connection_may_go_on_the_thread_that_checkpoints() {
+    let disk = FaultyDisk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let database = Sqlite::open(folder.path().join("test.db")).config(config(20)).vfs(disk.name());
+    let place = Place { folder, database, clock: Arc::new(TestClock::new()) };
+    let mut writer = place.writer();
+    write(&mut writer, |tx| tx.execute_batch("create table t(id integer primary key, v)").unwrap());
+    let leaves = Arc::new(Leaves(Mutex::new(None), AtomicBool::new(false)));
+    let weak: Weak<Leaves> = Arc::downgrade(&leaves);
+    place.database.observe_log(weak);
+    (0..9).for_each(|_| insert(&mut writer));
+    disk.harm(Operation::Write, Harm::Error).on(Stored::Database).times(1);
+    let mut held = leaves.0.lock().unwrap();
+    (0..9).for_each(|_| insert(&mut writer));
+    *held = Some(writer);
+    drop(held);
+    until("it has gone", || leaves.1.load(SeqCst));
+    until("nothing is left in the log", || !place.folder.path().join("test.db-wal").exists());
+    assert_eq!(place.rows().len(), 18);
+}
+
 #[test]
 fn others_who_checkpoint_the_same_file_are_no_failure() {
     let place = Place::with(config(20));

@@ -40,6 +40,7 @@ struct Log {
 
 impl Log {
     fn work(&self) {
+        self.gate.begin();
         assert_eq!(self.workers.fetch_add(1, SeqCst), 0, "two workers");
         self.open.store(1, SeqCst);
         self.gate.open(true);
@@ -146,6 +147,33 @@ fn the_last_connection_waits_for_the_worker_and_one_that_comes_meanwhile_keeps_i
             other.join().unwrap();
             assert_eq!(log.workers.load(SeqCst), 0);
             assert!(!log.gate.is_closed());
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn a_worker_who_lets_go_of_the_last_connection_does_not_wait_for_itself() {
+    shuttle::check_random(
+        || {
+            let log = Arc::new(Log::default());
+            log.gate.connect();
+            log.gate.connect();
+            assert!(log.gate.call());
+            let worker = {
+                let log = Arc::clone(&log);
+                thread::spawn(move || {
+                    log.gate.begin();
+                    let last = log.gate.disconnect(|| ());
+                    assert!(!last, "it does what is left at its end");
+                    while !log.gate.is_deserted() {
+                        thread::yield_now();
+                    }
+                    assert!(log.gate.is_over());
+                })
+            };
+            log.gate.disconnect(|| ());
+            worker.join().unwrap();
         },
         ROUNDS,
     );

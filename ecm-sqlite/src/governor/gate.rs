@@ -1,7 +1,7 @@
 use crate::sync::{
-    Condvar, Mutex, MutexGuard,
+    Condvar, Mutex, MutexGuard, ThreadId,
     atomic::{AtomicBool, AtomicU32, Ordering::SeqCst, fence},
-    lock,
+    current, lock,
 };
 use std::{
     sync::PoisonError,
@@ -36,6 +36,8 @@ pub(crate) struct Gate {
 struct State {
     connections: u32,
     working: bool,
+    /// Which thread the worker is, once it has begun.
+    worker: Option<ThreadId>,
     called: bool,
     /// Whether it helps that those who commit wait.
     pressing: bool,
@@ -135,6 +137,11 @@ impl Gate {
         self.closed.load(SeqCst)
     }
 
+    /// The worker begins, on this thread.
+    pub(crate) fn begin(&self) {
+        lock(&self.state).worker = Some(current().id());
+    }
+
     /// The worker closes it.
     pub(crate) fn close(&self) {
         self.closed.store(true, SeqCst);
@@ -219,6 +226,7 @@ impl Gate {
 
     fn end(&self, state: &mut State) {
         state.working = false;
+        state.worker = None;
         state.called = false;
         state.pressing = false;
         state.rung = false;
@@ -255,7 +263,8 @@ impl Gate {
     }
 
     /// A connection has gone. After the last one it waits until the worker has ended, whom `stop` makes
-    /// hurry; true if none has come meanwhile.
+    /// hurry; true if none has come meanwhile. The worker itself, which drops one if whoever it tells
+    /// something lets go of the last one there, does not wait: it does at its end what is left.
     pub(crate) fn disconnect(&self, stop: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
         state.connections -= 1;
@@ -266,6 +275,10 @@ impl Gate {
         drop(state);
         stop();
         let mut state = lock(&self.state);
+        let me = current().id();
+        if state.worker == Some(me) {
+            return false;
+        }
         while state.working && state.connections == 0 {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }

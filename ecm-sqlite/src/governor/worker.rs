@@ -58,6 +58,7 @@ impl Governor {
     /// What the worker's thread does.
     pub(super) fn work(self: Arc<Self>) {
         let mut ending = Ending(Some(&self));
+        self.gate.begin();
         loop {
             if let Some(clock) = self.clock() {
                 let escalation = Escalation::new(self.threshold);
@@ -68,6 +69,9 @@ impl Governor {
                 lock(&self.figures).vain_since = None;
             }
             *lock(&self.interrupt) = None;
+            if self.gate.is_deserted() {
+                self.close();
+            }
             if self.gate.is_over() {
                 ending.0 = None;
                 return;
