@@ -9,6 +9,8 @@ pub enum CallKind {
     Read,
     /// A closure that writes.
     Write,
+    /// A unit of work.
+    UnitOfWork,
     /// A statement that answers rows.
     Query,
     /// A statement that writes.
@@ -21,7 +23,7 @@ impl CallKind {
     /// Whether it needs a database that may be written.
     #[must_use]
     pub const fn writes(self) -> bool {
-        matches!(self, Self::Write | Self::Execute | Self::Connection)
+        matches!(self, Self::Write | Self::UnitOfWork | Self::Execute | Self::Connection)
     }
 }
 

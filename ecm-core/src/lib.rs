@@ -6,7 +6,7 @@
 //!
 //! | to write | implement | what it does when you write none |
 //! |---|---|---|
-//! | a backend | [`Backend`], [`Connection`], [`Transact`] | there is no default: the facade is generic over it |
+//! | a backend | [`Backend`], [`Connection`], [`Transact`], and [`Savepoints`] for nested units of work | there is no default: the facade is generic over it |
 //! | a balancer | [`Balancer`] | [`FirstFit`]: the fit database of the highest priority |
 //! | a breaker | [`Breaker`] | [`NeverOpen`]: every call is admitted |
 //! | a result cache | [`Cache`] | [`NoCache`]: stores nothing |
@@ -40,6 +40,7 @@ mod observer;
 mod position;
 mod prepared;
 mod rows;
+mod savepoints;
 mod sizing;
 mod status;
 #[cfg(feature = "testing")]
@@ -67,6 +68,7 @@ pub use observer::{CallReport, Event, Interest, NoObserver, Observer};
 pub use position::Position;
 pub use prepared::{Analysis, Prepared, RowKeys};
 pub use rows::{Changes, Columns, Flow, Row, Rows};
+pub use savepoints::Savepoints;
 pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
 pub use time::Time;

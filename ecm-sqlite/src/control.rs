@@ -15,11 +15,17 @@ pub(crate) enum Control {
     Release,
     /// Undoes the work of the member; the mark stays.
     RollbackTo,
+    /// Marks where a part of a member's work begins. Of several marks the last one counts.
+    NestedSavepoint,
+    /// Keeps the part, and forgets its mark.
+    NestedRelease,
+    /// Undoes the part; its mark stays.
+    NestedRollbackTo,
 }
 
 impl Control {
     /// All of them, in the order of their numbers.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Begin,
         Self::BeginImmediate,
         Self::Commit,
@@ -27,6 +33,9 @@ impl Control {
         Self::Savepoint,
         Self::Release,
         Self::RollbackTo,
+        Self::NestedSavepoint,
+        Self::NestedRelease,
+        Self::NestedRollbackTo,
     ];
 
     /// What SQLite is told.
@@ -39,6 +48,10 @@ impl Control {
             Self::Savepoint => "SAVEPOINT ecm_member",
             Self::Release => "RELEASE ecm_member",
             Self::RollbackTo => "ROLLBACK TO ecm_member",
+            // Another name, so that undoing a member never stops at a part that was left open.
+            Self::NestedSavepoint => "SAVEPOINT ecm_nested",
+            Self::NestedRelease => "RELEASE ecm_nested",
+            Self::NestedRollbackTo => "ROLLBACK TO ecm_nested",
         }
     }
 }

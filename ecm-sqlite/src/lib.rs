@@ -57,6 +57,7 @@ mod open;
 mod recording;
 mod row;
 mod row_keys;
+mod savepoints;
 mod sqlite;
 mod statement;
 mod sync;

@@ -58,7 +58,7 @@ impl Tx {
     }
 
     /// Refuses to write where there is no transaction, also on a connection that never began one.
-    fn inside(&self) -> Result<()> {
+    pub(crate) fn inside(&self) -> Result<()> {
         self.db.still_in_transaction()?;
         if self.db.connection.is_autocommit() {
             return Err(fault::worded(ffi::SQLITE_MISUSE, "there is no transaction to write in: begin one first"));

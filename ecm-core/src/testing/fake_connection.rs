@@ -38,8 +38,10 @@ pub struct FakeDb {
     kept: Cell<Kept>,
     /// What a read sees from its start to its end.
     seen: RefCell<Option<BTreeMap<String, i64>>>,
-    written: RefCell<Option<BTreeMap<String, i64>>>,
+    pub(super) written: RefCell<Option<BTreeMap<String, i64>>>,
     savepoint: RefCell<Option<BTreeMap<String, i64>>>,
+    /// What was written before each part that is under way, the innermost last.
+    pub(super) parts: RefCell<Vec<BTreeMap<String, i64>>>,
 }
 
 /// What a write closure over a [`Fake`](super::Fake) is given.
@@ -80,6 +82,7 @@ impl FakeConnection {
             seen: RefCell::default(),
             written: RefCell::default(),
             savepoint: RefCell::default(),
+            parts: RefCell::default(),
         };
         Self { tx: FakeTx { db } }
     }
@@ -390,6 +393,7 @@ impl Transact for FakeConnection {
         }
         state.counts.begins += 1;
         self.tx.db.written.replace(Some(BTreeMap::new()));
+        self.tx.db.parts.take();
         Ok(())
     }
 
@@ -404,6 +408,7 @@ impl Transact for FakeConnection {
             return Member::BatchLost;
         }
         let savepoint = self.tx.db.savepoint.take();
+        self.tx.db.parts.take();
         if keep {
             return Member::Kept;
         }

@@ -20,6 +20,7 @@ mod clock;
 pub mod conformance;
 mod fake;
 mod fake_connection;
+mod fake_savepoints;
 mod nothing;
 
 pub use clock::TestClock;
