@@ -6,13 +6,18 @@ use crate::{
     shelf::Shelf,
     statement::{All, Execute, One, Optional, Query},
     topology::{Group, Target},
+    unit_of_work::under_way::Place,
 };
 use ecm_core::{
     Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Observer, Prepared, Time,
     Transact,
 };
 use serde::de::DeserializeOwned;
-use std::{panic::Location, sync::Arc, time::Duration};
+use std::{
+    panic::{Location, resume_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A call as a value: what is asked for, how long it may take, what travels with it.
 ///
@@ -36,7 +41,7 @@ use std::{panic::Location, sync::Arc, time::Duration};
 pub struct Call<'m, B: Backend<Connection: Transact>, J> {
     pub(crate) manager: &'m Shared<B>,
     pub(crate) target: Target<'m>,
-    job: J,
+    pub(crate) job: J,
     within: Option<Duration>,
     pub(crate) context: Context,
     pub(crate) location: &'static Location<'static>,
@@ -127,8 +132,13 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let began = self.manager.clock.now();
         let mut progress = Progress::default();
         let result = self.serve(began, &mut progress);
+        let panicked = self.job.ended(progress.ending());
         let sql = self.job.sql();
-        self.report(began, self.job.kind(), sql, &progress, result)
+        let result = self.report(began, self.job.kind(), sql, &progress, result);
+        match panicked {
+            Some(panic) => resume_unwind(panic),
+            None => result,
+        }
     }
 
     fn serve(&mut self, began: Time, progress: &mut Progress<'m>) -> Result<J::Output, Error> {
@@ -141,6 +151,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let mut route =
             Route::new(self.manager, self.target, self.job.way(), self.job.kind(), self.location, began, deadline)?;
         let group = route.group();
+        self.job.goes_to(|| Place::new(self.manager, &group.shared));
         if !self.job.cached() || !self.may_share_answers(group) {
             let result = route.wait(&mut self.job, &self.context);
             *progress = route.progress;

@@ -1,6 +1,6 @@
 use crate::{
-    Call, Connecting,
-    job::{Read, ReadOnce, Write, WriteOnce},
+    Call, Connecting, UnitOfWork,
+    job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     manager::Shared,
     statement::{AllRows, Execute, Query},
     topology::Target,
@@ -67,6 +67,24 @@ impl<'m, B: Backend<Connection: Transact>> Handle<'m, B> {
         F: FnOnce(&<B::Connection as Connection>::Tx) -> Result<T, Failure>,
     {
         self.call(WriteOnce::new(closure))
+    }
+
+    /// As [`ConnectionManager::unit_of_work`](crate::ConnectionManager::unit_of_work), here.
+    #[track_caller]
+    pub fn unit_of_work<T, F>(self, closure: F) -> Call<'m, B, Unit<F, T, B>>
+    where
+        F: FnMut(UnitOfWork<'_, B>) -> Result<T, Failure>,
+    {
+        self.call(Unit::new(closure))
+    }
+
+    /// As [`ConnectionManager::unit_of_work_once`](crate::ConnectionManager::unit_of_work_once), here.
+    #[track_caller]
+    pub fn unit_of_work_once<T, F>(self, closure: F) -> Call<'m, B, UnitOnce<F, T, B>>
+    where
+        F: FnOnce(UnitOfWork<'_, B>) -> Result<T, Failure>,
+    {
+        self.call(UnitOnce::new(closure))
     }
 
     /// As [`ConnectionManager::query`](crate::ConnectionManager::query), here.

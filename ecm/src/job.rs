@@ -3,6 +3,8 @@
 //! Programs meet these types only as the last parameter of [`Call`](crate::Call), for instance to keep
 //! a call in a field.
 
+pub use crate::unit_of_work::job::{Unit, UnitOnce};
+
 use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Prepared, Transact};
 use std::{marker::PhantomData, sync::Arc};
 
@@ -16,10 +18,14 @@ impl<B: Backend, J: sealed::Work<B>> Job<B> for J {}
 
 pub(crate) mod sealed {
     use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
-    use crate::{shelf::Shelf, write_marks::Start};
+    use crate::{
+        shelf::Shelf,
+        unit_of_work::{hooks::Ended, under_way::Place},
+        write_marks::Start,
+    };
     use ecm_core::{Error, TableVersion, Transact};
     use ecm_pool::{Lane, Terms, Transacted};
-    use std::pin::Pin;
+    use std::{any::Any, pin::Pin};
 
     /// A write on its way through the lane.
     pub(crate) type Sent<'l, T> = Pin<Box<dyn Future<Output = Result<Transacted<T>, Error>> + Send + 'l>>;
@@ -46,7 +52,15 @@ pub(crate) mod sealed {
             Ok(())
         }
 
+        /// Where it will run.
+        fn goes_to(&mut self, _place: impl FnOnce() -> Place) {}
+
         fn run(&mut self, connection: &mut B::Connection) -> Result<Self::Output, Failure>;
+
+        /// Does what is to be done when it is known how the call has ended; answers a panic of that.
+        fn ended(&mut self, _ended: Ended) -> Option<Box<dyn Any + Send>> {
+            None
+        }
 
         /// Whether it may share a transaction with other writes.
         fn shares(&self) -> bool {
@@ -151,7 +165,7 @@ impl<F, T> WriteOnce<F, T> {
     }
 }
 
-const RAN_ALREADY: &str = "a job that does not repeat is run once";
+pub(crate) const RAN_ALREADY: &str = "a job that does not repeat is run once";
 
 impl<B: Backend, T, F: FnMut(&Db<B>) -> Result<T, Failure>> Work<B> for Read<F, T> {
     type Output = T;

@@ -18,6 +18,8 @@
 //! # }
 //! ```
 //!
+//! What belongs together is saved together by a [`UnitOfWork`], through [`Store`]s.
+//!
 //! A [`Call`] is a value and does nothing until [`wait`](Call::wait). Every failure is an [`Error`] whose
 //! [`Kind`] says what to do next. Strategies are traits of [`core`], put in by the [`Builder`].
 //!
@@ -60,7 +62,9 @@ mod shelf;
 pub mod single_flight;
 pub mod statement;
 mod sync;
+mod store;
 mod topology;
+mod unit_of_work;
 mod versions;
 mod write_marks;
 
@@ -74,6 +78,8 @@ pub use database::{DEFAULT_GROUP, Database, DatabaseInfo, GroupInfo};
 pub use handle::Handle;
 pub use manager::ConnectionManager;
 pub use parameter::Parameter;
+pub use store::Store;
+pub use unit_of_work::UnitOfWork;
 
 pub use ecm_core as core;
 pub use ecm_core::{Error, Executed, Failure, Kind, Stage};

@@ -2,9 +2,9 @@
 use ecm_sqlite::Sqlite;
 
 use crate::{
-    Call, Connecting, Database, Handle, ManagerConfig,
+    Call, Connecting, Database, Handle, ManagerConfig, UnitOfWork,
     builder::Recipes,
-    job::{Read, ReadOnce, Write, WriteOnce},
+    job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     report::Observers,
     route::BREAKER_AT_FIRST,
     statement::{AllRows, Execute, Query},
@@ -135,6 +135,57 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
         F: FnOnce(&<B::Connection as Connection>::Tx) -> Result<T, Failure>,
     {
         self.handle(Target::Default).write_once(closure)
+    }
+
+    /// Writes by a closure, through stores that share one transaction of the group's primary: see
+    /// [`UnitOfWork`]. Committed if the closure succeeds, rolled back if it fails or panics.
+    ///
+    /// As for [`write`](Self::write), it runs on this thread, and may run more than once, always after
+    /// what it did before has been rolled back.
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// use ecm::{ConnectionManager, Failure, Store, UnitOfWork};
+    ///
+    /// struct Notes<'u>(UnitOfWork<'u>);
+    /// struct Tags<'u>(UnitOfWork<'u>);
+    ///
+    /// impl<'u> Store<'u> for Notes<'u> {
+    ///     fn open(uow: UnitOfWork<'u>) -> Result<Self, Failure> { Ok(Self(uow)) }
+    /// }
+    /// impl<'u> Store<'u> for Tags<'u> {
+    ///     fn open(uow: UnitOfWork<'u>) -> Result<Self, Failure> { Ok(Self(uow)) }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ConnectionManager::open(":memory:")?;
+    /// manager.write(|tx| Ok(tx.execute_batch("CREATE TABLE note (title); CREATE TABLE tag (name)")?)).wait()?;
+    /// let saved = manager.unit_of_work(|uow| {
+    ///     let (notes, tags) = (uow.store::<Notes>()?, uow.store::<Tags>()?);
+    ///     notes.0.execute("INSERT INTO note VALUES (?1)", ["bread"])?;
+    ///     tags.0.execute("INSERT INTO tag VALUES (?1)", ["food"])?;
+    ///     Ok(())
+    /// });
+    /// saved.wait()?;
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn unit_of_work<T, F>(&self, closure: F) -> Call<'_, B, Unit<F, T, B>>
+    where
+        F: FnMut(UnitOfWork<'_, B>) -> Result<T, Failure>,
+    {
+        self.handle(Target::Default).unit_of_work(closure)
+    }
+
+    /// A [`unit_of_work`](Self::unit_of_work) that runs once at most, alone in its transaction.
+    #[track_caller]
+    pub fn unit_of_work_once<T, F>(&self, closure: F) -> Call<'_, B, UnitOnce<F, T, B>>
+    where
+        F: FnOnce(UnitOfWork<'_, B>) -> Result<T, Failure>,
+    {
+        self.handle(Target::Default).unit_of_work_once(closure)
     }
 
     /// Runs one statement that answers rows: [`bind`](Call::bind) its parameters, choose a form of

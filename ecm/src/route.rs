@@ -2,6 +2,7 @@ use crate::{
     job::{Way, Work},
     manager::Shared,
     topology::{Group, Member, Target, Topology},
+    unit_of_work::{hooks::Ended, under_way},
     write_marks::Start,
 };
 use ecm_core::{
@@ -52,9 +53,22 @@ pub(crate) struct Progress<'m> {
     pub(crate) attempts: u32,
     pub(crate) waited: Duration,
     pub(crate) position: Option<Position>,
+    /// Whether it cannot be known if what it wrote is there.
+    in_doubt: bool,
     pub(crate) cached: bool,
     /// When the last attempt ended: the clock is not read again for the report.
     pub(crate) ended: Option<Time>,
+}
+
+impl Progress<'_> {
+    /// How a transaction of the call has ended.
+    pub(crate) fn ending(&self) -> Ended {
+        match self.position {
+            Some(position) => Ended::Committed(position),
+            None if self.in_doubt => Ended::Unknown,
+            None => Ended::RolledBack,
+        }
+    }
 }
 
 /// One database that was picked and has admitted the call.
@@ -107,6 +121,9 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         };
         if fit.is_empty() {
             return Err(nothing_fit(group, asked, way));
+        }
+        if matches!(way, Way::Write(_)) {
+            under_way::check(manager, &group.shared, kind)?;
         }
         let progress = Progress::default();
         Ok(Self {
@@ -412,7 +429,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 Ok(value)
             }
             Transacted::NotBegun(failure) | Transacted::Undone(failure) => Err(self.failed(member, failure)),
-            Transacted::Unknown(failure) => Err(self.failed(member, failure).with_executed(Executed::Unknown)),
+            Transacted::Unknown(failure) => {
+                self.progress.in_doubt = true;
+                Err(self.failed(member, failure).with_executed(Executed::Unknown))
+            }
             Transacted::Stopped => Err(self.stopped("the transaction was stopped and rolled back")),
         }
     }

@@ -2,7 +2,7 @@
 //! nothing that it had acknowledged.
 #![cfg(feature = "sqlite")]
 
-use ecm::{ConnectionManager, Database, Failure, sqlite::Sqlite};
+use ecm::{ConnectionManager, Database, Failure, Store, UnitOfWork, sqlite::Sqlite};
 use std::{
     collections::BTreeMap,
     env,
@@ -23,22 +23,43 @@ fn manager(path: &Path) -> ConnectionManager {
     ConnectionManager::builder().database(Database::new("main", Sqlite::open(path))).build().unwrap()
 }
 
-/// Writes number `number` of a thread: every third by `execute`, the others by a closure, one of which
-/// fails after it has written and is then written by another.
-fn write(manager: &ConnectionManager, thread: i64, number: i64) {
-    const ONE: &str = "INSERT INTO one VALUES (?1, ?2, zeroblob(700))";
-    const OTHER: &str = "INSERT INTO other VALUES (?1, ?2)";
-    if number % 3 == 0 {
-        // A trigger writes the other table.
-        manager.execute("INSERT INTO both VALUES (?1, ?2)").bind(thread).bind(number).wait().unwrap();
-        return;
+const ONE: &str = "INSERT INTO one VALUES (?1, ?2, zeroblob(700))";
+const OTHER: &str = "INSERT INTO other VALUES (?1, ?2)";
+
+/// A row of each table, which nobody must ever see alone: a store of its own for each.
+struct One<'u>(UnitOfWork<'u>);
+struct Other<'u>(UnitOfWork<'u>);
+
+impl<'u> Store<'u> for One<'u> {
+    fn open(uow: UnitOfWork<'u>) -> Result<Self, Failure> {
+        Ok(Self(uow))
     }
-    if number % 3 == 1 {
-        let failed = manager.write(|tx| {
-            tx.execute(ONE, [thread, -number])?;
-            Err::<(), _>(Failure::msg("no"))
-        });
-        assert!(failed.wait().is_err());
+}
+
+impl<'u> Store<'u> for Other<'u> {
+    fn open(uow: UnitOfWork<'u>) -> Result<Self, Failure> {
+        Ok(Self(uow))
+    }
+}
+
+/// Writes number `number` of a thread: by `execute`, by a closure, one of which fails after it has
+/// written and is then written by another, or by a unit of work, of which a part is undone.
+fn write(manager: &ConnectionManager, thread: i64, number: i64) {
+    match number % 4 {
+        0 => {
+            // A trigger writes the other table.
+            manager.execute("INSERT INTO both VALUES (?1, ?2)").bind(thread).bind(number).wait().unwrap();
+            return;
+        }
+        1 => {
+            let failed = manager.write(|tx| {
+                tx.execute(ONE, [thread, -number])?;
+                Err::<(), _>(Failure::msg("no"))
+            });
+            assert!(failed.wait().is_err());
+        }
+        2 => {}
+        _ => return save(manager, thread, number),
     }
     let pair = manager.write(|tx| {
         tx.execute(ONE, [thread, number])?;
@@ -46,6 +67,30 @@ fn write(manager: &ConnectionManager, thread: i64, number: i64) {
         Ok(())
     });
     pair.wait().unwrap();
+}
+
+fn save(manager: &ConnectionManager, thread: i64, number: i64) {
+    let unit = manager.unit_of_work(|uow| {
+        let (one, other) = (uow.store::<One>()?, uow.store::<Other>()?);
+        uow.nested(|_| Ok(one.0.execute(ONE, [thread, number])?))?;
+        let undone = uow.nested(|_| {
+            one.0.execute(ONE, [thread, -number])?;
+            Err::<(), _>(Failure::msg("no"))
+        });
+        assert!(undone.is_err());
+        uow.before_commit(move |uow| {
+            uow.nested(|uow| Ok(uow.store::<Other>()?.0.execute(OTHER, [thread, number])?))?;
+            Ok(())
+        });
+        // Taken back, so that the hook does it.
+        uow.nested(|_| {
+            other.0.execute(OTHER, [thread, number])?;
+            Err::<(), _>(Failure::msg("no"))
+        })
+        .unwrap_err();
+        Ok(())
+    });
+    unit.wait().unwrap();
 }
 
 #[test]
@@ -77,7 +122,7 @@ fn numbers(path: &Path) -> BTreeMap<i64, i64> {
         manager.query(&sql).all().wait().unwrap()
     };
     let rows = read("one");
-    assert_eq!(rows, read("other"), "half of a write");
+    assert_eq!(rows, read("other"), "half of a write, or of a unit of work");
     let mut last = BTreeMap::new();
     for (thread, number) in rows {
         let before = last.insert(thread, number).unwrap_or(0);

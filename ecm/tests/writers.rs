@@ -1,6 +1,9 @@
 //! Many threads that write through one manager over SQLite, and share transactions.
 #![cfg(all(feature = "sqlite", feature = "cache-quick"))]
 
+#[path = "support/waiting.rs"]
+mod waiting;
+
 use ecm::{
     ConnectionManager, Database, Error, Executed, Failure, Kind, Stage,
     core::{Clock, FaultKind, SystemClock, testing::TestClock},
@@ -17,6 +20,7 @@ use std::{
     thread,
     time::Duration,
 };
+use waiting::together;
 
 const SCHEMA: &str = "
     CREATE TABLE parent (id INTEGER PRIMARY KEY);
@@ -42,25 +46,6 @@ fn manager_by(path: &Path, clock: impl Clock + 'static) -> ConnectionManager {
 
 fn rows(manager: &ConnectionManager) -> Vec<(i64, i64)> {
     manager.query("SELECT thread, number FROM row ORDER BY thread, number").all().wait().unwrap()
-}
-
-/// Lets all of these wait for the writer before the first one gets it, in their order.
-fn together<T: Send>(manager: &ConnectionManager, calls: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
-    let held = manager.connection().wait().unwrap();
-    thread::scope(|scope| {
-        let threads: Vec<_> = (1_u32..)
-            .zip(calls)
-            .map(|(number, call)| {
-                let thread = scope.spawn(call);
-                while manager.status().database("main").unwrap().writer.as_ref().unwrap().waiting < number {
-                    thread::yield_now();
-                }
-                thread
-            })
-            .collect();
-        drop(held);
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
 }
 
 fn commits(manager: &ConnectionManager) -> u64 {
