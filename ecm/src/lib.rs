@@ -103,3 +103,7 @@ struct Readme;
 #[cfg(all(doctest, feature = "standard"))]
 #[doc = include_str!("../../docs/caches.md")]
 struct Caches;
+
+#[cfg(all(doctest, feature = "standard"))]
+#[doc = include_str!("../../docs/migration.md")]
+struct Migration;
