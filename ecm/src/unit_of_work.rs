@@ -55,7 +55,8 @@ type Tx<B> = <<B as Backend>::Connection as Connection>::Tx;
 /// They run on the thread that waits for the call, in the order in which they were registered. Those
 /// that run afterwards do so when the writer has been given back, so they may use the manager, and before
 /// `wait` returns. Where it cannot be known whether the commit has happened
-/// ([`Executed::Unknown`](crate::Executed::Unknown)), neither kind runs.
+/// ([`Executed::Unknown`](crate::Executed::Unknown)), neither kind runs, except for what a nested unit had undone
+/// before.
 ///
 /// ```
 /// # #[cfg(feature = "standard")] {
@@ -68,7 +69,7 @@ type Tx<B> = <<B as Backend>::Connection as Connection>::Tx;
 /// let unit = manager.unit_of_work(|uow| {
 ///     uow.execute("INSERT INTO note VALUES ('bread')", [])?;
 ///     let events = events.clone();
-///     uow.after_commit(move |position| events.send(position).unwrap_or_default());
+///     uow.after_commit(move |position| drop(events.send(position)));
 ///     // Undone alone: the note about bread is kept.
 ///     let nested = uow.nested(|uow| {
 ///         uow.execute("INSERT INTO note VALUES ('milk')", [])?;
@@ -104,6 +105,7 @@ impl<'r, B: Backend> Unit<'r, B> {
     /// Runs the closure, then what was to run before the commit.
     fn run<T>(&self, closure: impl FnOnce(UnitOfWork<'_, B>) -> Result<T, Failure>) -> Result<T, Failure> {
         let value = closure(UnitOfWork(self))?;
+        self.check_kept()?;
         loop {
             // Hooks may register hooks.
             let before = self.hooks.borrow_mut().take_before_commit();

@@ -463,6 +463,32 @@ fn units_whose_transaction_is_lost_run_again_and_keep_nothing_of_the_first_run()
 }
 
 #[test]
+fn a_part_that_cannot_be_ended_takes_its_own_unit_with_it_and_no_other() {
+    let (error, runs) = among_others(|manager| {
+        let unit = manager.unit_of_work(|uow| {
+            save(uow, "c", &["y"])?;
+            let hidden = uow.nested(|uow| {
+                uow.execute("INSERT INTO strict VALUES (7, NULL)", [])?;
+                let mut statement = uow.prepare("INSERT INTO strict VALUES (1, 0), (2, 0) RETURNING id")?;
+                let mut rows = statement.query([])?;
+                rows.next()?;
+                std::mem::forget(rows);
+                std::mem::forget(statement);
+                Ok(())
+            });
+            assert!(hidden.is_err());
+            uow.execute("INSERT INTO strict VALUES (8, NULL)", [])?;
+            uow.before_commit(|_| unreachable!("there is nothing to commit"));
+            Ok(())
+        });
+        let error = unit.wait().unwrap_err();
+        assert_eq!(saved(manager).iter().filter(|(title, _)| title == "c").count(), 0);
+        error
+    });
+    assert!(error.kind() == Kind::Misuse && runs == 2, "{error:?}, {runs}");
+}
+
+#[test]
 fn what_is_to_run_once_runs_once_and_alone() {
     let ((runs, commits), others) = among_others(|manager| {
         let mut runs = 0;
