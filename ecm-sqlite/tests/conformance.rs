@@ -17,6 +17,7 @@ fn in_files(config: &SqliteConfig) {
         Sqlite::open(folder.path().join(format!("{}.db", count.get()))).config(config.clone())
     };
     conformance::backend(make, &BackendScript::default());
+    conformance::savepoints(make, &BackendScript::default());
 }
 
 #[test]
@@ -31,5 +32,7 @@ fn a_file_without_a_log_keeps_the_contract_of_a_backend() {
 
 #[test]
 fn a_database_in_memory_keeps_the_contract_of_a_backend() {
-    conformance::backend(|| Sqlite::memory().config(config()), &BackendScript::default());
+    let make = || Sqlite::memory().config(config());
+    conformance::backend(make, &BackendScript::default());
+    conformance::savepoints(make, &BackendScript::default());
 }

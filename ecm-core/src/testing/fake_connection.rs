@@ -19,7 +19,7 @@ use std::{
 /// An open handle to a [`Fake`](super::Fake).
 #[derive(Debug)]
 pub struct FakeConnection {
-    tx: FakeTx,
+    pub(super) tx: FakeTx,
 }
 
 /// What a read closure over a [`Fake`](super::Fake) is given.

@@ -1,5 +1,6 @@
 mod limits;
 mod loans;
+mod savepoints;
 mod script;
 mod stand;
 mod statements;
@@ -7,6 +8,7 @@ mod transactions;
 #[cfg(test)]
 mod wrong;
 
+pub use savepoints::savepoints;
 pub use script::BackendScript;
 
 use super::promises::promises;

@@ -25,7 +25,7 @@ mod promise;
 mod promises;
 mod sizing;
 
-pub use backend::{BackendScript, backend};
+pub use backend::{BackendScript, backend, savepoints};
 pub use balancer::{BalancerException, balancer, balancer_except};
 pub use breaker::{BreakerException, breaker, breaker_except};
 pub use cache::{cache, cache_with_ttl};

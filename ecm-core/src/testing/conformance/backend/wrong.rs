@@ -2,9 +2,10 @@ use super::*;
 use crate::{
     Abilities, Access, Analysis, Changes, CheckIn, Clock, Commit, Connection, Durability, Failure, Fault, FaultKind,
     Flow, Interrupt, Limit, Loan, Member, Position, Prepared, Row, Time, ValueRef,
-    testing::{Fake, FakeConnection, FakeDb, FakeTx, conformance::caught::each_is_caught},
+    testing::{Fake, FakeConnection, FakeDb, conformance::caught::each_is_caught},
 };
 use std::{
+    cell::Cell,
     error::Error as StdError,
     sync::{
         Arc, Weak,
@@ -15,16 +16,20 @@ use std::{
 
 /// A [`Fake`] that is wrong in the promise that it breaks.
 #[derive(Debug)]
-struct Bent {
+pub(super) struct Bent {
     breaks: &'static str,
     fake: Fake,
     made_by: ThreadId,
 }
 
 #[derive(Debug)]
-struct BentConnection {
-    breaks: &'static str,
-    fake: FakeConnection,
+pub(super) struct BentConnection {
+    pub(super) breaks: &'static str,
+    pub(super) fake: FakeConnection,
+    /// How many parts are open.
+    pub(super) parts: Cell<u32>,
+    /// Whether the member that is under way is kept whatever is wanted.
+    pub(super) clings: Cell<bool>,
     clock: Arc<dyn Clock>,
     limit: Limit,
     begun: bool,
@@ -56,7 +61,7 @@ impl Row for BentRow<'_> {
 }
 
 impl Bent {
-    fn new(breaks: &'static str) -> Self {
+    pub(super) fn new(breaks: &'static str) -> Self {
         Self { breaks, fake: Fake::new(), made_by: thread::current().id() }
     }
 }
@@ -73,6 +78,8 @@ impl Backend for Bent {
         Ok(BentConnection {
             breaks: self.breaks,
             fake,
+            parts: Cell::new(0),
+            clings: Cell::new(false),
             clock: Arc::clone(clock),
             limit: Limit::None,
             begun: false,
@@ -129,15 +136,16 @@ impl BentConnection {
 
 impl Connection for BentConnection {
     type Db = FakeDb;
-    type Tx = FakeTx;
+    /// Itself, to be wrong about parts.
+    type Tx = Self;
     type Raw = FakeDb;
 
     fn db(&mut self) -> &FakeDb {
         self.fake.db()
     }
 
-    fn tx(&mut self) -> &FakeTx {
-        self.fake.tx()
+    fn tx(&mut self) -> &Self {
+        self
     }
 
     fn raw(&mut self) -> &mut FakeDb {
@@ -246,9 +254,10 @@ impl Transact for BentConnection {
     }
 
     fn leave(&mut self, keep: bool) -> Member {
-        match (self.breaks, self.fake.leave(keep || self.breaks == MEMBERS)) {
-            (MEMBERS, Member::Kept) if !keep => Member::Undone,
-            (_, left) => left,
+        let clings = self.clings.take() || self.breaks == MEMBERS;
+        match self.fake.leave(keep || clings) {
+            Member::Kept if !keep => Member::Undone,
+            left => left,
         }
     }
 
