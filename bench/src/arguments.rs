@@ -9,6 +9,8 @@ pub(crate) enum Command {
     Run(Run),
     /// To draw the lines on standard input, a picture for each suite, into this folder.
     Plot { folder: PathBuf },
+    /// To open the readers of this system on this file, and to tell how much the process grows by them.
+    Grow { system: String, path: PathBuf },
 }
 
 /// What to measure.
@@ -29,6 +31,10 @@ impl Command {
             let mut value = || arguments.next().ok_or_else(|| Problem(format!("{argument} needs a value")));
             match argument.as_str() {
                 "plot" => return Ok(Self::Plot { folder: value()?.into() }),
+                "grow" => {
+                    let system = value()?;
+                    return Ok(Self::Grow { system, path: value()?.into() });
+                }
                 "--suite" => run.suites.push(value()?),
                 "--seconds" => {
                     let text = value()?;

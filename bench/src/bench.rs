@@ -1,4 +1,4 @@
-use crate::{arguments::Run, balancer, breaker, budget, conditions, pool, sql};
+use crate::{arguments::Run, balancer, breaker, budget, conditions, memory, pool, sql};
 use std::io::{Write, stdout};
 use tokio::runtime::{Handle, Runtime};
 use workload::{Contestant, Line, Plan, Problem, take_turns};
@@ -17,7 +17,8 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "breaker", run: breaker::run },
     Suite { name: "balancer", run: balancer::run },
     Suite { name: "budget", run: budget::run },
-    Suite { name: "mixed", run: |bench| bench.nothing_yet("mixed", &["threads-16"]) },
+    Suite { name: "mixed", run: |bench| sql::run(bench, "mixed") },
+    Suite { name: "memory", run: memory::run },
     Suite {
         name: "cache",
         run: |bench| bench.nothing_yet("cache", &["hit-1", "hit-2", "miss", "zipf-update", "join"]),

@@ -12,6 +12,7 @@ mod breaker;
 mod budget;
 mod conditions;
 mod fairness;
+mod memory;
 mod plot;
 mod pool;
 mod slow_vfs;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     let outcome = Command::parse(std::env::args().skip(1)).and_then(|command| match command {
         Command::Run(run) => bench::run(run),
         Command::Plot { folder } => plot::plot(&folder),
+        Command::Grow { system, path } => memory::grow(&system, &path),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

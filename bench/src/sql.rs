@@ -6,7 +6,7 @@ use std::{
 use tempfile::TempDir;
 use workload::{CREATE, Case, INSERT, Line, Problem, ROWS, Remote, SQL_CASES, Settings, value};
 
-/// Runs the suite `read` or `write`: every system on a copy of its own of one file.
+/// Runs the suite `read`, `write` or `mixed`: every system on a copy of its own of one file.
 pub(crate) fn run(bench: &mut Bench, suite: &'static str) -> Result<(), Problem> {
     slow_vfs::register().map_err(Problem)?;
     bench.begin(suite)?;

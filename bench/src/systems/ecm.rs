@@ -1,4 +1,7 @@
-use super::driver::{shown, told};
+use super::{
+    driver::{shown, told},
+    readers::{Readers, keys},
+};
 use ecm::{ConnectionManager, Database, PoolConfig, sqlite};
 use rusqlite::types::Value;
 use sqlite::{Sqlite, SqliteConfig, Synchronous};
@@ -35,13 +38,13 @@ pub(super) fn open_closure(settings: &Settings, runtime: &Handle) -> Result<Box<
 
 fn open_with(system: &str, verbs: Verbs, settings: &Settings, runtime: &Handle) -> Result<Box<dyn Contestant>, String> {
     let case = settings.case;
-    let manager = told(manager(settings))?;
+    let manager = told(manager(settings, case.connections()))?;
     let sessions = (0..case.callers).map(|_| Ecm { manager: manager.clone(), verbs }).collect();
     contest(system, case, runtime, Shape::Threads, sessions)
 }
 
 /// The manager that `ConnectionManager::open(path)` makes, on the VFS and with the pool of the case.
-fn manager(settings: &Settings) -> Result<ConnectionManager, ecm::BuildError> {
+fn manager(settings: &Settings, connections: usize) -> Result<ConnectionManager, ecm::BuildError> {
     let sqlite = match settings.vfs() {
         // A temporary folder: a path without any character that a URI would have to encode.
         Some(vfs) => Sqlite::open(format!("file:{}?vfs={vfs}", settings.path.display())),
@@ -49,9 +52,32 @@ fn manager(settings: &Settings) -> Result<ConnectionManager, ecm::BuildError> {
     };
     let synchronous = if settings.case.synced() { Synchronous::Full } else { Synchronous::Normal };
     let sqlite = sqlite.config(SqliteConfig { synchronous, ..SqliteConfig::default() });
-    let connections = settings.case.connections().try_into().unwrap_or(u32::MAX);
+    let connections = connections.try_into().unwrap_or(u32::MAX);
     let pool = PoolConfig { max_connections: connections, ..PoolConfig::default() };
     ConnectionManager::standard().database(Database::new("main", sqlite).pool(pool)).build()
+}
+
+/// So many connections that have been read from, and are idle.
+pub(super) fn readers(settings: &Settings, count: usize, reads: usize) -> Result<Readers, String> {
+    /// Each reads while those before it are lent.
+    fn read(manager: &ConnectionManager, number: usize, count: usize, reads: usize) -> Result<(), ecm::Error> {
+        let nested = manager.read(|db| {
+            for key in keys(number, reads) {
+                db.prepare_cached(READ)?.query_row([key], |row| row.get::<_, String>(0))?;
+            }
+            if number + 1 < count {
+                read(manager, number + 1, count, reads)?;
+            }
+            Ok(())
+        });
+        nested.wait()
+    }
+    let manager = told(manager(settings, count))?;
+    told(read(&manager, 0, count, reads))?;
+    let status = manager.status();
+    let databases = status.groups.iter().flat_map(|group| &group.databases);
+    let open = databases.map(|database| database.readers.open as usize).sum();
+    Ok(Readers::new(open, manager))
 }
 
 impl Session for Ecm {

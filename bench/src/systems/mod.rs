@@ -9,8 +9,10 @@ mod fast_pool;
 mod mutex;
 mod plain;
 mod r2d2;
+mod readers;
 
 pub(crate) use driver::{bare, read, read_begun};
+pub(crate) use readers::readers;
 
 use workload::Open;
 
@@ -23,17 +25,18 @@ pub(crate) struct System {
     pub(crate) open: Open,
 }
 
-const BOTH: &[&str] = &["read", "write"];
+const ALL: &[&str] = &["read", "write", "mixed"];
+const WRITING: &[&str] = &["write", "mixed"];
 
 pub(crate) const SYSTEMS: &[System] = &[
-    System { name: "ecm", package: None, suites: BOTH, open: ecm::open },
+    System { name: "ecm", package: None, suites: ALL, open: ecm::open },
     System { name: "ecm-query", package: None, suites: &["read"], open: ecm::open_query },
-    System { name: "ecm-closure", package: None, suites: &["write"], open: ecm::open_closure },
-    System { name: "rusqlite", package: Some("rusqlite"), suites: BOTH, open: plain::open },
-    System { name: "mutex", package: Some("rusqlite"), suites: BOTH, open: mutex::open },
-    System { name: "r2d2", package: Some("r2d2"), suites: BOTH, open: r2d2::open },
-    System { name: "deadpool", package: Some("deadpool"), suites: BOTH, open: deadpool::open },
-    System { name: "bb8", package: Some("bb8"), suites: BOTH, open: bb8::open },
-    System { name: "fast_pool", package: Some("fast_pool"), suites: BOTH, open: fast_pool::open },
-    System { name: "async-sqlite", package: Some("async-sqlite"), suites: BOTH, open: async_sqlite::open },
+    System { name: "ecm-closure", package: None, suites: WRITING, open: ecm::open_closure },
+    System { name: "rusqlite", package: Some("rusqlite"), suites: ALL, open: plain::open },
+    System { name: "mutex", package: Some("rusqlite"), suites: ALL, open: mutex::open },
+    System { name: "r2d2", package: Some("r2d2"), suites: ALL, open: r2d2::open },
+    System { name: "deadpool", package: Some("deadpool"), suites: ALL, open: deadpool::open },
+    System { name: "bb8", package: Some("bb8"), suites: ALL, open: bb8::open },
+    System { name: "fast_pool", package: Some("fast_pool"), suites: ALL, open: fast_pool::open },
+    System { name: "async-sqlite", package: Some("async-sqlite"), suites: ALL, open: async_sqlite::open },
 ];

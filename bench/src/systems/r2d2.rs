@@ -1,4 +1,7 @@
-use super::driver::{self, told};
+use super::{
+    driver::{self, told},
+    readers::{Readers, read_rows},
+};
 use r2d2::{ManageConnection, Pool};
 use rusqlite::Connection;
 use tokio::runtime::Handle;
@@ -26,10 +29,27 @@ struct Pooled(Pool<Manager>);
 
 pub(super) fn open(settings: &Settings, runtime: &Handle) -> Result<Box<dyn Contestant>, String> {
     let case = settings.case;
-    let size = case.connections().try_into().unwrap_or(u32::MAX);
-    let pool = told(Pool::builder().max_size(size).build(Manager(settings.clone())))?;
+    let pool = pool(settings, case.connections())?;
     let sessions = (0..case.callers).map(|_| Pooled(pool.clone())).collect();
     contest("r2d2", case, runtime, Shape::Threads, sessions)
+}
+
+fn pool(settings: &Settings, connections: usize) -> Result<Pool<Manager>, String> {
+    let size = connections.try_into().unwrap_or(u32::MAX);
+    told(Pool::builder().max_size(size).build(Manager(settings.clone())))
+}
+
+/// So many connections that have been read from, and are idle.
+pub(super) fn readers(settings: &Settings, count: usize, reads: usize) -> Result<Readers, String> {
+    let pool = pool(settings, count)?;
+    let lent = (0..count).map(|number| {
+        let connection = told(pool.get())?;
+        read_rows(&connection, number, reads)?;
+        Ok(connection)
+    });
+    drop(lent.collect::<Result<Vec<_>, String>>()?);
+    let open = pool.state().connections;
+    Ok(Readers::new(usize::try_from(open).unwrap_or(usize::MAX), pool))
 }
 
 impl Session for Pooled {

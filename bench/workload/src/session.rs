@@ -54,16 +54,18 @@ static VALUES: LazyLock<Vec<String>> = LazyLock::new(|| (0..1_009).map(|number| 
 struct Working<S> {
     session: S,
     keys: Keys,
-    writes: bool,
-    turn: usize,
+    case: Case,
+    caller: usize,
+    calls: usize,
 }
 
 impl<S: Session> Caller for Working<S> {
     async fn call(&mut self) -> Result<(), String> {
         let key = self.keys.next_key();
-        if self.writes {
-            self.turn = (self.turn + 1) % VALUES.len();
-            match self.session.write(key, &VALUES[self.turn]).await? {
+        self.calls += 1;
+        if self.case.writes(self.caller, self.calls) {
+            let value = &VALUES[(self.calls + self.caller * 31) % VALUES.len()];
+            match self.session.write(key, value).await? {
                 1 => Ok(()),
                 changed => Err(format!("{changed} rows were changed, not 1")),
             }
@@ -94,12 +96,7 @@ pub fn contest<S: Session>(
     let name = if case.synced() { "pragmas, fsync1ms cases" } else { "pragmas" };
     let conditions = vec![Line::condition(case.suite, system, name, settings.join(" "))];
     let labels = (0..sessions.len()).map(|caller| case.label(caller)).collect();
-    let working = |(caller, session)| Working {
-        session,
-        keys: Keys::of(caller),
-        writes: case.writes(caller),
-        turn: caller * 31 % VALUES.len(),
-    };
+    let working = |(caller, session)| Working { session, keys: Keys::of(caller), case, caller, calls: 0 };
     let callers = sessions.into_iter().enumerate().map(working).collect();
     let contest = Contest::new(case.suite, case.name, system, runtime, callers);
     Ok(Box::new(contest.shape(shape).labels(labels).conditions(conditions)))

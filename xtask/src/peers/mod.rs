@@ -19,7 +19,7 @@ use std::{fs, path::Path};
 const PEERS: [&str; 2] = ["peers-rusqlite-040", "peers-sqlx"];
 
 /// The suites in which they take part.
-const SQL_SUITES: [&str; 2] = ["read", "write"];
+const SQL_SUITES: [&str; 3] = ["read", "write", "mixed"];
 
 const PAGE: &str = "BENCHMARKS.md";
 const PICTURES: &str = "docs/benchmarks";
@@ -112,7 +112,7 @@ mod tests {
     fn the_page_has_room_for_every_suite() {
         let root = crate::manifest_path();
         let page = fs::read_to_string(root.parent().unwrap().join(PAGE)).unwrap();
-        for suite in ["pool", "read", "write", "breaker", "balancer", "budget"] {
+        for suite in ["pool", "read", "write", "mixed", "memory", "breaker", "balancer", "budget"] {
             assert!(page.contains(&page::begin(suite)) && page.contains(&page::end(suite)), "{suite}");
         }
     }

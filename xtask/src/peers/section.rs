@@ -1,5 +1,5 @@
 use super::{
-    figures::{plain, rate, ratio, span},
+    figures::{plain, rate, ratio, size, span},
     line::Line,
 };
 use crate::table::aligned;
@@ -49,6 +49,9 @@ pub(crate) fn sections(lines: &[Line]) -> Vec<Section<'_>> {
 
 const BUDGET_COLUMNS: [&str; 6] = ["part", "median", "times", "together", "p99", "errors"];
 
+const MEMORY_COLUMNS: [&str; 5] = ["system", "resident", "to r2d2", "private", "private, each"];
+
+type MemoryRow = [String; MEMORY_COLUMNS.len()];
 type Row = [String; COLUMNS.len()];
 type BudgetRow = [String; BUDGET_COLUMNS.len()];
 
@@ -68,7 +71,8 @@ impl<'l> Section<'l> {
             return text;
         }
         for case in self.cases() {
-            let _ = write!(text, "\n-- {} {case}\n{}", self.suite, aligned(&self.table(case)));
+            let table = if self.suite == "memory" { aligned(&self.memory(case)) } else { aligned(&self.table(case)) };
+            let _ = write!(text, "\n-- {} {case}\n{table}", self.suite);
         }
         text
     }
@@ -76,7 +80,7 @@ impl<'l> Section<'l> {
     /// For the page; its picture is in `pictures`.
     pub(crate) fn markdown(&self, pictures: &str) -> String {
         let mut text = String::new();
-        if self.is_measured() {
+        if self.is_measured() && self.suite != "memory" {
             let _ = writeln!(text, "![{0}]({pictures}/{0}.svg)\n", self.suite);
         }
         for condition in self.conditions().iter().chain(&self.missing()) {
@@ -87,13 +91,14 @@ impl<'l> Section<'l> {
             return text;
         }
         for case in self.cases() {
-            let _ = write!(text, "\n**{case}**\n\n{}", table(&self.table(case)));
+            let table = if self.suite == "memory" { table(&self.memory(case)) } else { table(&self.table(case)) };
+            let _ = write!(text, "\n**{case}**\n\n{table}");
         }
         text
     }
 
     fn is_measured(&self) -> bool {
-        self.lines.iter().any(|line| ["ops_per_s", "p50_ns"].iter().any(|field| line.number(field).is_some()))
+        self.lines.iter().any(|line| ["ops_per_s", "p50_ns", "bytes"].iter().any(|field| line.number(field).is_some()))
     }
 
     /// A sentence for each case of a suite in which nothing was measured.
@@ -161,6 +166,26 @@ impl<'l> Section<'l> {
         rows
     }
 
+    /// How much memory each system takes, beside `r2d2`.
+    fn memory(&self, case: &str) -> Vec<MemoryRow> {
+        let lines = || self.lines.iter().filter(|line| line.case() == case && line.condition().is_none());
+        let r2d2 = lines().find(|line| line.system() == "r2d2").and_then(|line| line.number("bytes"));
+        let mut rows = vec![MEMORY_COLUMNS.map(String::from)];
+        for line in lines() {
+            let (resident, private) = (line.number("bytes"), line.number("private_bytes"));
+            let each = private.zip(line.number("readers")).map(|(private, readers)| private / readers);
+            let to_r2d2 = resident.zip(r2d2).map(|(resident, r2d2)| ratio(resident / r2d2));
+            let figures = [resident.map(size), to_r2d2, private.map(size), each.map(size)];
+            let mut row = MemoryRow::default();
+            row[0] = name(line);
+            for (cell, figure) in row[1..].iter_mut().zip(figures) {
+                *cell = figure.unwrap_or_default();
+            }
+            rows.push(row);
+        }
+        rows
+    }
+
     /// What a part costs, how often a read has it, and what that makes.
     fn budget(&self) -> Vec<BudgetRow> {
         let mut rows = vec![BUDGET_COLUMNS.map(String::from)];
@@ -194,9 +219,14 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+/// The system, ECM in bold.
+fn name(line: &Line) -> String {
+    if line.is_ours() { format!("**{}**", line.system()) } else { line.system().into() }
+}
+
 fn row(line: &Line, best: f64) -> Row {
     let mut row = Row::default();
-    row[0] = if line.is_ours() { format!("**{}**", line.system()) } else { line.system().into() };
+    row[0] = name(line);
     if let Some(why) = line.absent() {
         row[9] = format!("not measured: {why}");
         return row;
@@ -311,6 +341,21 @@ mod tests {
         let section = &sections(&lines)[0];
         assert_eq!(section.markdown("docs"), "- pool read-1, ecm: not measured: later\n");
         assert_eq!(section.plain(), "== pool\n   pool read-1, ecm: not measured: later\n");
+    }
+
+    #[test]
+    fn memory_is_told_beside_that_of_r2d2() {
+        let text = |system: &str, bytes: u64| {
+            format!(
+                r#"{{"suite":"memory","case":"readers-100","system":"{system}","readers":100,"bytes":{bytes},"private_bytes":16384000}}"#
+            )
+        };
+        let lines = [Line::parse(&text("ecm", 31_457_280)).unwrap(), Line::parse(&text("r2d2", 20_971_520)).unwrap()];
+        let section = &sections(&lines)[0];
+        let rows = section.memory("readers-100");
+        assert_eq!(rows[1], ["**ecm**", "30.0 MiB", "1.50 x", "15.6 MiB", "160 KiB"]);
+        assert_eq!(rows[2][2], "1.00 x");
+        assert!(section.plain().contains("private, each") && !section.markdown("docs").contains("svg"));
     }
 
     #[test]
