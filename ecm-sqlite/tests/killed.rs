@@ -3,27 +3,28 @@
 
 mod support;
 
-use ecm_core::{CheckIn, Commit, Connection, Durability, Loan, Member, Transact};
+use ecm_core::{
+    CheckIn, Commit, Connection, Durability, Loan, Member, Transact,
+    testing::{
+        Random,
+        killing::{self, Kills, Last, last_of_each},
+        seed,
+    },
+};
 use ecm_sqlite::{
     Sqlite, SqliteConfig, SqliteConnection, rusqlite,
     testing::{FaultyDisk, Harm, Operation, Stored},
 };
 use std::{
-    collections::BTreeMap,
-    env,
-    io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+    path::Path,
     sync::{Arc, Mutex},
     thread,
     time::Duration,
 };
-use support::{Random, seed};
 
-/// What the process that is killed is told to work on: this program, run again.
-const VICTIM: &str = "ECM_KILLED_FILE";
+const CALLERS: i64 = 16;
 
-const THREADS: i64 = 16;
+/// Fewer than where callers share transactions: here only the log and its checkpoints can be torn.
 const KILLS: u64 = 20;
 
 fn database(path: &Path) -> Sqlite {
@@ -35,15 +36,15 @@ fn open(database: &Sqlite) -> SqliteConnection {
     ecm_core::Backend::connect(database, ecm_core::Access::Write, &clock).unwrap()
 }
 
-/// Writes number `number` of a thread: the same row in two tables, or neither. Every fourth is one
+/// Writes a number of a caller: the same row in two tables, or neither. Every fourth is one
 /// member of a batch whose other member is undone.
-fn write_pair(writer: &mut SqliteConnection, thread: i64, number: i64) {
+fn write_pair(writer: &mut SqliteConnection, caller: i64, number: i64) {
     writer.check_out(Loan::Write).unwrap();
     writer.begin(Durability::Configured).unwrap();
     let pair = |writer: &mut SqliteConnection, number: i64| {
         let tx = writer.tx();
-        tx.execute("insert into one values (?1, ?2, zeroblob(700))", [thread, number]).unwrap();
-        tx.execute("insert into other values (?1, ?2)", [thread, number]).unwrap();
+        tx.execute("insert into one values (?1, ?2, zeroblob(700))", [caller, number]).unwrap();
+        tx.execute("insert into other values (?1, ?2)", [caller, number]).unwrap();
     };
     if number % 4 == 0 {
         writer.enter().unwrap();
@@ -61,99 +62,56 @@ fn write_pair(writer: &mut SqliteConnection, thread: i64, number: i64) {
 
 #[test]
 fn the_work_of_the_process_that_is_killed() {
-    let Some(path) = env::var_os(VICTIM).map(PathBuf::from) else { return };
+    let Some(path) = killing::file() else { return };
     // Slow enough that many kills fall into a checkpoint, which goes on nearly all the time.
     let disk = FaultyDisk::new();
     disk.harm(Operation::Write, Harm::Delay(Duration::from_micros(300))).on(Stored::Database);
     let mut writer = open(&database(&path).vfs(disk.name()));
-    let next = numbers(&path);
-    // Says that it has begun, so that it is not killed before.
-    say(&mut std::io::stdout(), "0 0");
+    let last = stored(&path);
     writer.idle(ecm_core::Time::START);
     let writer = Mutex::new(writer);
     thread::scope(|scope| {
-        for thread in 0..THREADS {
-            let (writer, mut number) = (&writer, next.get(&thread).copied().unwrap_or(0));
+        for caller in 0..CALLERS {
+            let (writer, before) = (&writer, last.get(&caller).copied().unwrap_or(0));
             scope.spawn(move || {
-                loop {
-                    number += 1;
-                    write_pair(&mut writer.lock().unwrap(), thread, number);
-                    // After the mutex: acknowledgements of several threads mix, as those of callers do.
-                    say(&mut std::io::stdout().lock(), &format!("{thread} {number}"));
+                for number in before + 1.. {
+                    write_pair(&mut writer.lock().unwrap(), caller, number);
+                    // After the mutex: acknowledgements of several callers mix, as those of a manager do.
+                    killing::acknowledged(caller, number);
                 }
             });
         }
     });
 }
 
-fn say(out: &mut impl std::io::Write, what: &str) {
-    writeln!(out, "\nacknowledged {what}.").unwrap();
-    out.flush().unwrap();
-}
-
-/// The last number of each thread, after it was checked that they are all there, in both tables.
-fn numbers(path: &Path) -> BTreeMap<i64, i64> {
+/// What is there, by a connection that is none of ECM's.
+fn stored(path: &Path) -> Last {
     let connection = rusqlite::Connection::open(path).unwrap();
     let read = |table: &str| {
-        let sql = format!("select thread, number from {table} order by thread, number");
-        let mut statement = connection.prepare(&sql).unwrap();
-        let rows = statement.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))).unwrap();
-        rows.map(Result::unwrap).collect::<Vec<_>>()
+        let mut statement = connection.prepare(&format!("select caller, number from {table}")).unwrap();
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
     };
-    let rows = read("one");
-    assert_eq!(rows, read("other"), "half of a transaction");
-    let mut last = BTreeMap::new();
-    for (thread, number) in rows {
-        let before = last.insert(thread, number).unwrap_or(0);
-        assert_eq!(number, before + 1, "thread {thread} has a gap, or an undone member was kept");
-    }
-    last
+    last_of_each(read("one"), read("other"))
 }
 
 #[test]
 fn nothing_that_was_acknowledged_is_lost_when_the_process_is_killed() {
-    let mut random = Random::new(seed());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("killed.db");
     let mut writer = open(&database(&path));
     support::write(&mut writer, |tx| {
         tx.execute_batch(
-            "create table one(thread, number, filler, primary key (thread, number));
-             create table other(thread, number, primary key (thread, number)) without rowid",
+            "create table one(caller, number, filler, primary key (caller, number));
+             create table other(caller, number, primary key (caller, number)) without rowid",
         )
         .unwrap();
     });
     drop(writer);
-    let mut acknowledged = BTreeMap::<i64, i64>::new();
-    for _ in 0..KILLS {
-        let mut child = Command::new(env::current_exe().unwrap())
-            .args(["--exact", "the_work_of_the_process_that_is_killed", "--nocapture", "--test-threads=1"])
-            .env(VICTIM, &path)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut left = 1 + random.below(150);
-        // To its end: what it had said before it was killed counts.
-        for line in BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap) {
-            let said = line.strip_prefix("acknowledged ").and_then(|line| line.strip_suffix('.'));
-            let Some((thread, number)) = said.and_then(|said| said.split_once(' ')) else { continue };
-            let (thread, number): (i64, i64) = (thread.parse().unwrap(), number.parse().unwrap());
-            let last = acknowledged.entry(thread).or_default();
-            *last = number.max(*last);
-            left = left.saturating_sub(1);
-            if left == 0 {
-                child.kill().unwrap();
-            }
-        }
-        child.wait().unwrap();
-        let there = numbers(&path);
-        for (thread, number) in &acknowledged {
-            let stored = there.get(thread).copied().unwrap_or(0);
-            assert!(stored >= *number, "thread {thread}: {number} was acknowledged, {stored} is the last stored");
-        }
-    }
+    let kills = Kills::of("the_work_of_the_process_that_is_killed").times(KILLS);
+    let last = kills.run(&path, &mut Random::new(seed()), stored);
+    assert!(last.values().sum::<i64>() > 100, "{last:?}");
     let stranger = rusqlite::Connection::open(&path).unwrap();
     let check: String = stranger.query_row("pragma integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
-    assert!(acknowledged.values().sum::<i64>() > 100, "{acknowledged:?}");
 }

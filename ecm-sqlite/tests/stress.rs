@@ -3,7 +3,10 @@
 
 mod support;
 
-use ecm_core::{CheckIn, Clock, Connection, Loan, SystemClock};
+use ecm_core::{
+    CheckIn, Clock, Connection, Loan, SystemClock,
+    testing::{Random, seed},
+};
 use ecm_sqlite::{Db, SqliteConfig, rusqlite};
 use std::{
     env,
@@ -14,7 +17,7 @@ use std::{
     thread,
     time::Duration,
 };
-use support::{Place, Random, held, read, seed};
+use support::{Place, held, read};
 
 /// What the second process is told to work on: this program, run again.
 const ELSEWHERE: &str = "ECM_STRESS_FILE";

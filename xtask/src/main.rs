@@ -11,6 +11,7 @@ mod features;
 mod invocation;
 mod metadata;
 mod peers;
+mod soak;
 mod soak_wal;
 mod table;
 mod tidy;
@@ -61,9 +62,9 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "soak",
-        options: "--wal",
-        about: "how long the log becomes, and who waits for it, while readers never pause (--seconds N)",
-        run: soak_wal::run,
+        options: "[--kills N] | --wal [--seconds N]",
+        about: "for longer than CI can wait: a process that is killed a thousand times while 16 callers write, or the log under readers that never pause",
+        run: soak::run,
     },
 ];
 

@@ -1,5 +1,5 @@
 //! Doubles for tests: a backend that can be steered, and a clock that a test moves. And [`conformance`]:
-//! what implementations of the traits are held to.
+//! what implementations of the traits are held to, and [`killing`]: a process that is killed while it writes.
 //!
 //! ```
 //! use ecm_core::{Access, Backend, Clock, Connection, FaultKind, Loan, testing::{Fake, TestClock}};
@@ -21,9 +21,12 @@ pub mod conformance;
 mod fake;
 mod fake_connection;
 mod fake_savepoints;
+pub mod killing;
 mod nothing;
+mod random;
 
 pub use clock::TestClock;
 pub use fake::{Fake, FakeCounts, FakeError, Held};
 pub use fake_connection::{FakeConnection, FakeDb, FakeInterrupt, FakeTx};
 pub use nothing::{Idle, Nothing};
+pub use random::{Random, seed};

@@ -7,8 +7,6 @@ use ecm_core::{
 };
 use ecm_sqlite::{Db, Sqlite, SqliteConfig, SqliteConnection, Tx, rusqlite};
 use std::{
-    env,
-    hash::{BuildHasher, RandomState},
     path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
@@ -160,28 +158,4 @@ pub(crate) fn number(connection: &mut SqliteConnection, statement: &Prepared) ->
     };
     connection.query(statement, &[], each).unwrap();
     answer.expect("it answers a number")
-}
-
-/// The seed of a random test: `ECM_SEED`, or a new one. It is printed, and shown if the test fails.
-pub(crate) fn seed() -> u64 {
-    let given = env::var("ECM_SEED").ok().map(|text| text.parse().expect("ECM_SEED is a number"));
-    let seed = given.unwrap_or_else(|| RandomState::new().hash_one("seed"));
-    eprintln!("to run this again: ECM_SEED={seed}");
-    seed
-}
-
-/// Numbers that follow from a seed (splitmix64, <https://prng.di.unimi.it/splitmix64.c>).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
 }
