@@ -2,14 +2,14 @@ use crate::{
     JournalMode, Sqlite, SqliteConfig, SqliteConnection,
     authorizer::authorize,
     engine::Engine,
-    fault::{failed, refused},
+    fault::{code_of, failed, refused},
     governor::Presence,
     guard::{Guard, STEPS_PER_TICK},
     location::Location,
     version::check_version,
 };
 use ecm_core::{Access, Clock, Failure, FaultKind, Kind};
-use rusqlite::{Connection, MAIN_DB, OpenFlags, hooks::Wal, types::Value};
+use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi, hooks::Wal, types::Value};
 use std::{fs, io, path::Path, sync::Arc};
 
 /// Opens a connection as the database is configured, or not at all.
@@ -22,6 +22,9 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     let presence = Presence::new(database, access, clock);
     let opening = Opening { database, config, access, guard: &guard, presence: &presence };
     let connection = opening.open()?;
+    if access == Access::Write {
+        database.shared.will_be_written();
+    }
     SqliteConnection::new(connection, access, guard, database, presence)
 }
 
@@ -55,14 +58,19 @@ impl Opening<'_> {
                     Access::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
                 };
                 flags.set(OpenFlags::SQLITE_OPEN_CREATE, self.access == Access::Write && self.database.create);
-                flags.set(OpenFlags::SQLITE_OPEN_URI, *uri);
-                let flags = flags | Self::always();
-                let opened = match self.database.vfs.as_deref() {
-                    Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs),
-                    None => Connection::open_with_flags(name, flags),
+                let open = |flags: OpenFlags| {
+                    let flags = flags | Self::always();
+                    let flags = if *uri { flags | OpenFlags::SQLITE_OPEN_URI } else { flags };
+                    let opened = match self.database.vfs.as_deref() {
+                        Some(vfs) => Connection::open_with_flags_and_vfs(name, flags, vfs),
+                        None => Connection::open_with_flags(name, flags),
+                    };
+                    opened.map_err(|error| failed(format_args!("the database {file:?} cannot be opened"), error))
                 };
-                let connection =
-                    opened.map_err(|error| failed(format_args!("the database {file:?} cannot be opened"), error))?;
+                let connection = open(flags)?;
+                if self.access == Access::Read && self.database.shared.was_written() {
+                    self.undo_journal(&connection, || open(OpenFlags::SQLITE_OPEN_READ_WRITE))?;
+                }
                 self.prepare(connection, if exists { Place::File } else { Place::NewFile })
             }
         }
@@ -155,6 +163,23 @@ impl Opening<'_> {
         // After the authorizer, whose installation would make them expire.
         let engine = Engine::new(connection, Arc::clone(self.guard.modes_may_change()));
         self.call("preparing the control statements", engine)
+    }
+
+    /// Undoes what a writer of ours has left in a journal when its disk failed, which a connection that only reads
+    /// cannot do. Nobody else's files are written for the sake of a reader.
+    fn undo_journal(
+        &self,
+        reader: &Connection,
+        open: impl FnOnce() -> Result<Connection, Failure>,
+    ) -> Result<(), Failure> {
+        let read = |connection: &Connection| connection.pragma_query_value(None, "schema_version", |_| Ok(()));
+        match read(reader) {
+            Err(error) if code_of(&error) == ffi::SQLITE_READONLY_ROLLBACK => {
+                self.call("undoing what a writer has left", read(&open()?))
+            }
+            // Whatever else there is, the first read tells.
+            _ => Ok(()),
+        }
     }
 
     /// Sets the journal mode, on a writer only. Other openers of a new file do the same at the same

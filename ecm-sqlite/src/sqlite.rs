@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     commits: AtomicU64,
     /// How often somebody asked that held snapshots be let go of.
     let_go: AtomicU64,
+    /// Whether a connection that writes was opened.
+    written: AtomicBool,
     /// Whether somebody lets go of the snapshots of idle connections.
     kept: AtomicBool,
     /// Until when nobody begins to hold a snapshot, in nanoseconds of the clock; 0 at first.
@@ -144,6 +146,15 @@ impl Shared {
         if !self.kept.load(Ordering::Relaxed) {
             self.kept.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Remembers that a connection that writes was opened.
+    pub(crate) fn will_be_written(&self) {
+        self.written.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn was_written(&self) -> bool {
+        self.written.load(Ordering::Relaxed)
     }
 
     /// Whether snapshots may be held: somebody looks after idle connections, and nobody waits for readers.

@@ -36,6 +36,7 @@
 //! | `cache-lru` | [`cache`], with `Lru` | no |
 //! | `cache-sharded` | [`cache`], with `Sharded` | no |
 //! | `metrics` | [`metrics`], which `enable_metrics` needs | by `standard` |
+//! | `testing` | for your tests: `core::testing`, and `sqlite::testing` with a disk that fails | no |
 //!
 //! Switching one on may turn a build error into a success; it never changes a manager that already
 //! built.

@@ -42,8 +42,29 @@ pub enum Operation {
     Truncate,
     /// Makes a part of the memory available that the connections of a file share.
     ShareMemory,
-    /// Takes or gives back a lock in that memory.
+    /// Takes a lock in that memory.
     LockMemory,
+    /// Opens a file, or creates it.
+    Open,
+    /// Deletes a file, as a journal is at the end of its transaction.
+    Delete,
+    /// Takes a lock on a file.
+    Lock,
+}
+
+impl Operation {
+    /// Every kind of operation.
+    pub const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Write,
+        Self::Sync,
+        Self::Truncate,
+        Self::ShareMemory,
+        Self::LockMemory,
+        Self::Open,
+        Self::Delete,
+        Self::Lock,
+    ];
 }
 
 /// Which of the files that belong to a database.
@@ -63,13 +84,14 @@ pub enum Stored {
 #[non_exhaustive]
 pub enum Harm {
     /// Nothing is done, and SQLite is told the error that belongs to the operation: `SQLITE_IOERR`
-    /// with its kind.
+    /// with its kind, and `SQLITE_CANTOPEN` where a file is opened.
     Error,
     /// Half of it is done: a read that finds the end of the file, a write that breaks off with an
     /// error. Other operations fail as with [`Error`](Harm::Error).
     Short,
     /// Nothing is done, because there is no space: `SQLITE_FULL`, or what SQLite says instead of it
-    /// about shared memory.
+    /// about shared memory and about a file that cannot be created. What needs no space fails as with
+    /// [`Error`](Harm::Error).
     Full,
     /// It is done after a while.
     Delay(Duration),
@@ -89,7 +111,8 @@ pub(super) struct Plan {
     /// Whether there are rules: a disk that works takes no lock.
     armed: AtomicBool,
     next_rule: AtomicU64,
-    counts: [AtomicU64; Operation::COUNT],
+    counts: [AtomicU64; Operation::ALL.len()],
+    struck: AtomicU64,
     synced: Mutex<Synced>,
     keeps: AtomicBool,
 }
@@ -164,6 +187,12 @@ impl FaultyDisk {
         self.plan.counts[operation as usize].load(Ordering::Relaxed)
     }
 
+    /// How many operations were harmed, of any kind: whether a test has reached what it wanted to harm.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        self.plan.struck.load(Ordering::Relaxed)
+    }
+
     /// From now on, remembers what a loss of power would leave. Before the first file is opened.
     pub fn keep_synced(&self) {
         self.plan.keeps.store(true, Ordering::SeqCst);
@@ -203,8 +232,6 @@ impl fmt::Debug for FaultyDisk {
 }
 
 impl Operation {
-    const COUNT: usize = 6;
-
     /// What SQLite is told when it fails.
     const fn error(self) -> i32 {
         match self {
@@ -214,6 +241,9 @@ impl Operation {
             Self::Truncate => ffi::SQLITE_IOERR_TRUNCATE,
             Self::ShareMemory => ffi::SQLITE_IOERR_SHMMAP,
             Self::LockMemory => ffi::SQLITE_IOERR_SHMLOCK,
+            Self::Open => ffi::SQLITE_CANTOPEN,
+            Self::Delete => ffi::SQLITE_IOERR_DELETE,
+            Self::Lock => ffi::SQLITE_IOERR_LOCK,
         }
     }
 
@@ -221,7 +251,8 @@ impl Operation {
     const fn full(self) -> i32 {
         match self {
             Self::ShareMemory => ffi::SQLITE_IOERR_SHMSIZE,
-            _ => ffi::SQLITE_FULL,
+            Self::Write | Self::Truncate | Self::Sync => ffi::SQLITE_FULL,
+            _ => self.error(),
         }
     }
 }
@@ -295,6 +326,7 @@ impl Plan {
         if rule.left != u64::MAX {
             rule.left -= 1;
         }
+        self.struck.fetch_add(1, Ordering::Relaxed);
         Some(rule.harm)
     }
 

@@ -164,15 +164,19 @@ unsafe extern "C" fn open(
         (*file).pMethods = ptr::null();
         let behind = file.byte_add(OWN);
         (*behind).pMethods = ptr::null();
-        let code = pass_down!(vfs, xOpen, name, behind, flags, out_flags);
-        if code != ffi::SQLITE_OK {
-            return code;
-        }
         let stored = match flags {
             _ if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 => Stored::Database,
             _ if flags & ffi::SQLITE_OPEN_WAL != 0 => Stored::Log,
             _ => Stored::Other,
         };
+        match registered(vfs).plan.fate(Operation::Open, stored) {
+            Fate::Done => {}
+            Fate::Refused(code) | Fate::Half(code) => return code,
+        }
+        let code = pass_down!(vfs, xOpen, name, behind, flags, out_flags);
+        if code != ffi::SQLITE_OK {
+            return code;
+        }
         let plan = Arc::clone(&registered(vfs).plan);
         let path = (stored != Stored::Other && plan.keeps_synced()).then(|| path_of(name)).flatten();
         let version = (*(*behind).pMethods).iVersion.clamp(1, 3);
@@ -295,7 +299,12 @@ unsafe extern "C" fn file_size(file: *mut sqlite3_file, size: *mut sqlite3_int64
 
 unsafe extern "C" fn take_lock(file: *mut sqlite3_file, level: c_int) -> c_int {
     // SAFETY: as said at the top.
-    unsafe { pass_on!(file, xLock, level) }
+    unsafe {
+        match own(file).plan.fate(Operation::Lock, own(file).stored) {
+            Fate::Done => pass_on!(file, xLock, level),
+            Fate::Refused(code) | Fate::Half(code) => code,
+        }
+    }
 }
 
 unsafe extern "C" fn unlock(file: *mut sqlite3_file, level: c_int) -> c_int {
@@ -385,11 +394,17 @@ unsafe extern "C" fn unfetch(_: *mut sqlite3_file, _: sqlite3_int64, _: *mut c_v
 unsafe extern "C" fn delete(vfs: *mut sqlite3_vfs, name: *const c_char, sync_folder: c_int) -> c_int {
     // SAFETY: as said at the top.
     unsafe {
+        let (plan, path) = (&registered(vfs).plan, path_of(name));
+        let log = path.as_ref().is_some_and(|path| path.as_os_str().as_encoded_bytes().ends_with(b"-wal"));
+        match plan.fate(Operation::Delete, if log { Stored::Log } else { Stored::Other }) {
+            Fate::Done => {}
+            Fate::Refused(code) | Fate::Half(code) => return code,
+        }
         let code = pass_down!(vfs, xDelete, name, sync_folder);
         if code == ffi::SQLITE_OK
-            && let Some(path) = path_of(name)
+            && let Some(path) = path
         {
-            registered(vfs).plan.deleted(&path);
+            plan.deleted(&path);
         }
         code
     }
