@@ -276,14 +276,24 @@ impl Guard {
         *lock(&self.refusal) = Some(reason);
     }
 
-    /// The error, with the reason in place of SQLite's words if the authorizer refused.
+    /// The error, with the reason in place of SQLite's words if the authorizer refused, or if the limit of the
+    /// loan has stopped it.
     pub(crate) fn explain(&self, error: rusqlite::Error) -> rusqlite::Error {
-        if fault::code_of(&error) & 0xff != ffi::SQLITE_AUTH {
-            return error;
-        }
-        match lock(&self.refusal).take() {
-            Some(reason) => fault::worded(ffi::SQLITE_AUTH, reason),
-            None => error,
+        match fault::code_of(&error) & 0xff {
+            ffi::SQLITE_AUTH => match lock(&self.refusal).take() {
+                Some(reason) => fault::worded(ffi::SQLITE_AUTH, reason),
+                None => error,
+            },
+            ffi::SQLITE_INTERRUPT if self.stopped() && self.deadline.load(Relaxed) == UNLIMITED => {
+                fault::worded(fault::code_of(&error), "interrupted: the call has taken all the steps that it may take")
+            }
+            ffi::SQLITE_INTERRUPT if self.stopped() => {
+                fault::worded(fault::code_of(&error), "interrupted: the deadline of the call has passed")
+            }
+            ffi::SQLITE_BUSY if self.stopped() => {
+                fault::worded(fault::code_of(&error), "database is locked, and the deadline of the call has passed")
+            }
+            _ => error,
         }
     }
 }

@@ -1,10 +1,10 @@
-use crate::Db;
-use rusqlite::{AndThenRows, CachedStatement, MappedRows, Params, Result, Row, Rows};
+use crate::{Db, MappedRows, Rows};
+use rusqlite::{CachedStatement, Params, Result, Row};
 use std::fmt;
 
 /// A prepared statement of a loan.
 ///
-/// It takes rusqlite's parameters and gives rusqlite's rows and errors. When it is dropped it is
+/// It takes rusqlite's parameters and gives rusqlite's row and errors. When it is dropped it is
 /// reset, also where its rows were forgotten, and one from
 /// [`prepare_cached`](Db::prepare_cached) goes back to the connection's cache. Running it fails,
 /// with a message that says so, once the transaction of the loan is gone.
@@ -34,7 +34,8 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// Parameters that do not fit.
     pub fn query<P: Params>(&mut self, params: P) -> Result<Rows<'_>> {
-        self.running()?.query(params)
+        let db = self.db;
+        Ok(Rows::new(db, self.running()?.query(params)?))
     }
 
     /// Starts it, and answers its rows as `map` makes them.
@@ -45,8 +46,8 @@ impl<'c> Statement<'c> {
         &mut self,
         params: P,
         map: F,
-    ) -> Result<MappedRows<'_, F>> {
-        self.running()?.query_map(params, map)
+    ) -> Result<MappedRows<'_, T, F>> {
+        Ok(self.query(params)?.mapped(map))
     }
 
     /// Starts it, and answers its rows as `map` makes them, with errors of the caller's own.
@@ -57,8 +58,8 @@ impl<'c> Statement<'c> {
         &mut self,
         params: P,
         map: F,
-    ) -> Result<AndThenRows<'_, F>> {
-        self.running()?.query_and_then(params, map)
+    ) -> Result<MappedRows<'_, T, F, E>> {
+        Ok(self.query(params)?.and_then(map))
     }
 
     /// The first row, as `map` makes it; further ones are not looked at.

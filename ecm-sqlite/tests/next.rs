@@ -3,7 +3,10 @@
 mod support;
 
 use ecm_core::{CheckIn, Connection, Loan, Transact};
-use ecm_sqlite::{Db, Sqlite, SqliteConnection, Tx, rusqlite};
+use ecm_sqlite::{
+    Db, Sqlite, SqliteConnection, Tx,
+    rusqlite::{self, config::DbConfig, functions::FunctionFlags, hooks::Authorization, limits::Limit},
+};
 use std::{
     mem,
     panic::{self, AssertUnwindSafe},
@@ -15,7 +18,7 @@ use support::{Place, begin, done, forget, held, read, write};
 type Deed = (&'static str, fn(&Db));
 
 /// What a closure may try, with its name. Each ignores every error, as a careless borrower does.
-const DEEDS: [Deed; 14] = [
+const DEEDS: [Deed; 18] = [
     ("begin", |db| every(db, &["begin", "begin immediate", "savepoint s", "commit", "rollback", "end"])),
     ("commit", |db| every(db, &["commit", "begin exclusive", "insert into t values (99, 99)"])),
     ("pragmas", |db| {
@@ -71,6 +74,23 @@ const DEEDS: [Deed; 14] = [
         db.raw().set_prepared_statement_cache_capacity(0);
         let _refused = db.raw().pragma_update(None, "foreign_keys", false);
     }),
+    ("functions", |db| {
+        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+        db.raw().create_scalar_function("upper", 1, flags, |_| Ok("hijacked")).unwrap();
+        db.raw().remove_function("lower", 1).unwrap();
+    }),
+    ("collations", |db| db.raw().create_collation("nocase", |_, _| std::cmp::Ordering::Less).unwrap()),
+    ("limits", |db| {
+        db.raw().set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, 30).unwrap();
+        db.raw().set_limit(Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 0).unwrap();
+    }),
+    ("switches", |db| {
+        for (switch, on) in
+            [(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false), (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)]
+        {
+            db.raw().set_db_config(switch, on).unwrap();
+        }
+    }),
     ("transactions of the driver", |db| {
         let _refused = db.raw().unchecked_transaction().map(mem::forget);
         let _refused = db.raw().execute_batch("commit; begin; savepoint s");
@@ -110,13 +130,23 @@ fn is_fresh(db: &Db, writes: bool, what: &str) {
         assert_eq!(number(&format!("select * from pragma_{pragma}")), Ok(value), "{what}: {pragma}");
     }
     assert_eq!(number("select 'A' like 'a'"), Ok(1), "{what}");
+    assert_eq!(number("select upper('a') = 'A' and lower('A') = 'a' and 'A' = 'a' collate nocase"), Ok(1), "{what}");
+    let bound =
+        db.query_row("select ?1 /* a text that is longer than thirty bytes */", [7], |row| row.get::<_, i64>(0));
+    assert_eq!(bound, Ok(7), "{what}");
     assert!(db.prepare("commit").is_err(), "{what}");
 }
 
 fn place() -> Place {
     let place = Place::new();
     write(&mut place.writer(), |tx| {
-        tx.execute_batch("insert into t values (1, 'one'), (2, 'two'), (3, 'three')").unwrap();
+        tx.execute_batch(
+            "insert into t values (1, 'one'), (2, 'two'), (3, 'three');
+             create table child(parent references t);
+             create table seen(parent);
+             create trigger sees after insert on child begin insert into seen values (new.parent); end",
+        )
+        .unwrap();
     });
     place
 }
@@ -178,6 +208,13 @@ fn a_writer_is_fresh_for_the_next_or_is_not_lent_again_and_nothing_half_is_commi
             let rows = place.rows();
             assert!(rows == [1, 2, 3] || rows == [1, 2, 3, 50] || rows == [1, 2, 3, 50, 99], "{name}: {rows:?}");
             write(&mut writer, |tx| tx.execute("delete from t where id > 3", []).unwrap());
+            // A trigger runs, and a foreign key holds, whatever was switched off.
+            write(&mut writer, |tx| {
+                assert!(tx.execute("insert into child values (77)", []).is_err(), "{name}");
+                tx.execute("insert into child values (1)", []).unwrap();
+                assert_eq!(tx.query_row("select count(*) from seen", [], |row| row.get(0)), Ok(1), "{name}");
+                tx.execute_batch("delete from child; delete from seen").unwrap();
+            });
             write(&mut writer, |tx: &Tx| is_fresh(tx, true, &format!("{name}, round {round}")));
         }
     }
@@ -196,7 +233,10 @@ fn a_member_of_a_batch_cannot_spoil_the_others() {
         let place = place();
         let mut writer = place.writer();
         // Whoever had the driver's own connection may have changed what holds for all of them.
-        let loses = matches!(name, "settings" | "transactions of the driver");
+        let loses = matches!(
+            name,
+            "settings" | "functions" | "collations" | "limits" | "switches" | "transactions of the driver"
+        );
         begin(&mut writer);
         for (number, spoils) in [(10, false), (11, true), (12, false)] {
             writer.enter().unwrap();
@@ -254,4 +294,30 @@ fn a_raw_borrower_can_do_anything_and_the_next_gets_another_connection() {
     assert_eq!(writer.check_in(), CheckIn::Discard);
     drop(writer);
     write(&mut open(&place.database), |tx: &Tx| is_fresh(tx, true, "raw"));
+}
+
+#[test]
+fn hooks_of_a_raw_borrower_are_asked_by_nobody_else() {
+    let place = place();
+    for access in [ecm_core::Access::Read, ecm_core::Access::Write] {
+        let open = || ecm_core::Backend::connect(&place.database, access, &place.clock).unwrap();
+        let mut connection = open();
+        connection.check_out(Loan::Raw).unwrap();
+        let raw = connection.raw();
+        raw.authorizer(Some(|_: rusqlite::hooks::AuthContext<'_>| Authorization::Deny)).unwrap();
+        raw.progress_handler(1, Some(|| true)).unwrap();
+        raw.busy_handler(Some(|_| panic!("asked"))).unwrap();
+        raw.commit_hook(Some(|| true)).unwrap();
+        raw.update_hook(Some(|_, _: &str, _: &str, _| panic!("asked"))).unwrap();
+        assert!(raw.query_row("select 1", [], |_| Ok(())).is_err(), "they are in force");
+        assert_eq!(connection.check_in(), CheckIn::Discard);
+        drop(connection);
+        let mut next = open();
+        if access == ecm_core::Access::Write {
+            write(&mut next, |tx: &Tx| is_fresh(tx, true, "hooks"));
+            write(&mut next, |tx| tx.execute("update t set v = 'x' where id = 1", []).unwrap());
+        } else {
+            read_fresh(&mut next, "hooks");
+        }
+    }
 }
