@@ -4,6 +4,7 @@ use crate::{
     control::Control,
     engine::Engine,
     fault::refused,
+    generation::moved,
     governor::Presence,
     guard::{Guard, Mode},
     handle,
@@ -41,6 +42,10 @@ pub struct SqliteConnection {
     pub(crate) shared: Arc<Shared>,
     /// Which connection of SQLite's this was made with: a raw borrower can exchange it.
     born: usize,
+    /// Which file it is in: the generation of the database in which it was opened.
+    generation: u64,
+    /// Whether the file may get a log although it had none when it was opened.
+    may_get_log: bool,
     loan: Option<Loan>,
     hold: Hold,
     pub(crate) course: Course,
@@ -76,6 +81,7 @@ impl SqliteConnection {
         guard: Arc<Guard>,
         database: &Sqlite,
         presence: Presence,
+        generation: u64,
     ) -> Result<Self, Failure> {
         let born = handle::address(&connection);
         let interrupt = Arc::new(Interrupter(connection.get_interrupt_handle()));
@@ -86,6 +92,8 @@ impl SqliteConnection {
             config: Arc::clone(&database.config),
             shared: Arc::clone(&database.shared),
             born,
+            generation,
+            may_get_log: database.keeps(access),
             loan: None,
             hold: Hold::default(),
             course: Course::default(),
@@ -193,7 +201,13 @@ impl SqliteConnection {
         Ok(())
     }
 
+    /// Whether a loan may begin that is not served from a held snapshot: whoever finds that the file was exchanged
+    /// has those let go of.
     fn expect_rest(&mut self) -> Result<(), Failure> {
+        if self.generation != self.shared.generation.number() {
+            self.spoilt = true;
+            return Err(moved(&self.place));
+        }
         if self.is_at_rest() {
             return Ok(());
         }
@@ -373,10 +387,21 @@ impl Connection for SqliteConnection {
         again
     }
 
+    /// As the trait says. A file that was exchanged, or has got a log since it was opened, is noticed here.
     fn ping(&mut self) -> Result<(), Failure> {
-        let db = self.db_ref();
-        let _entered = db.guard.enter(Mode::End);
-        db.connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
+        if handle::has_moved(&self.db_ref().connection) {
+            self.shared.generation.lost(self.generation);
+            self.shared.ask_to_let_go();
+            self.spoilt = true;
+            return Err(moved(&self.place));
+        }
+        let may_get_log = self.may_get_log;
+        let Db { connection, guard, .. } = &mut self.tx.db;
+        let _entered = guard.enter(Mode::End);
+        connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
+        if may_get_log {
+            connection.notice_log();
+        }
         Ok(())
     }
 

@@ -51,6 +51,13 @@ impl Engine {
     /// `modes_may_change` is set by the authorizer of the connection as soon as it lets a statement be
     /// prepared that sets the journal mode or the locking mode; no such statement exists before.
     pub(crate) fn new(connection: Connection, modes_may_change: Arc<AtomicBool>) -> rusqlite::Result<Self> {
+        let mut engine = Self::without_index(connection, modes_may_change)?;
+        engine.index = engine.find_index()?;
+        Ok(engine)
+    }
+
+    /// Prepares the control statements only, which reads nothing: for what has no wal-index.
+    pub(crate) fn without_index(connection: Connection, modes_may_change: Arc<AtomicBool>) -> rusqlite::Result<Self> {
         // Made first, so that dropping it finalises those that were prepared before one failed.
         let mut engine = Self { controls: None, index: None, modes_may_change, connection };
         let controls = engine.controls.insert([ptr::null_mut(); Control::ALL.len()]);
@@ -70,7 +77,6 @@ impl Engine {
                 return Err(engine.error(code));
             }
         }
-        engine.index = engine.find_index()?;
         Ok(engine)
     }
 
@@ -110,6 +116,16 @@ impl Engine {
         // index away. Its modes are as they were: a statement that sets one is prepared first, by this
         // thread, and then the authorizer, which only `expose` allows to replace, has set the flag.
         self.index.map(|index| unsafe { index.look() })
+    }
+
+    /// Finds the wal-index of a file that had no log when it was opened, and has one now. Outside any transaction.
+    ///
+    /// Asks three pragmas, some microseconds.
+    pub(crate) fn notice_log(&mut self) {
+        if self.index.is_none() && self.controls.is_some() && !self.modes_may_change.load(Ordering::Relaxed) {
+            // One that cannot be read now will tell whoever reads next.
+            self.index = self.find_index().unwrap_or_default();
+        }
     }
 
     /// Whether no transaction is open, not even one that a forgotten statement keeps.

@@ -23,7 +23,8 @@ pub fn classify_code(extended: i32) -> FaultKind {
         // The index of the log could not grow: what a full disk looks like to a reader.
         ffi::SQLITE_IOERR_SHMSIZE => return FaultKind::Full,
         // A journal that a writer has left, and that only a writer can undo: nothing wanted to write.
-        ffi::SQLITE_READONLY_ROLLBACK => return FaultKind::Storage,
+        // The file was exchanged below the connection.
+        ffi::SQLITE_READONLY_ROLLBACK | ffi::SQLITE_READONLY_DBMOVED => return FaultKind::Storage,
         ffi::SQLITE_IOERR_NOMEM => return FaultKind::Memory,
         ffi::SQLITE_IOERR_CORRUPTFS => return FaultKind::Corrupt,
         // The hook of every writer refused to commit outside the transaction of the loan.
@@ -121,7 +122,7 @@ mod tests {
             (ffi::SQLITE_NOMEM, FaultKind::Memory),
             (ffi::SQLITE_CORRUPT_INDEX, FaultKind::Corrupt),
             (ffi::SQLITE_NOTADB, FaultKind::Corrupt),
-            (ffi::SQLITE_READONLY_DBMOVED, FaultKind::ReadOnly),
+            (ffi::SQLITE_READONLY_DBMOVED, FaultKind::Storage),
             (ffi::SQLITE_READONLY_ROLLBACK, FaultKind::Storage),
             (ffi::SQLITE_INTERRUPT, FaultKind::Interrupted),
             (ffi::SQLITE_AUTH, FaultKind::Denied),

@@ -1,4 +1,4 @@
-#![expect(unsafe_code, reason = "three functions of SQLite that rusqlite does not wrap")]
+#![expect(unsafe_code, reason = "four functions of SQLite that rusqlite does not wrap")]
 
 use rusqlite::{Connection, ffi};
 
@@ -22,6 +22,20 @@ pub(crate) fn defers_violations(connection: &Connection) -> bool {
         ffi::sqlite3_db_status(handle, ffi::SQLITE_DBSTATUS_DEFERRED_FKS, &raw mut current, &raw mut highest, 0)
     };
     code == ffi::SQLITE_OK && current != 0
+}
+
+/// Whether the file of the connection is not the one at its path any more. False where SQLite cannot tell. One system
+/// call.
+pub(crate) fn has_moved(connection: &Connection) -> bool {
+    let mut moved: std::ffi::c_int = 0;
+    // SAFETY: the handle is open, since `connection` is borrowed, and is used by this thread alone, since `Connection`
+    // is not `Sync`. The operation writes one `int` to its argument, which lives until after the call, and keeps
+    // nothing.
+    let code = unsafe {
+        let handle = connection.handle();
+        ffi::sqlite3_file_control(handle, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut moved).cast())
+    };
+    code == ffi::SQLITE_OK && moved != 0
 }
 
 /// Forgets the last inserted rowid, so that a later one is known to be new.

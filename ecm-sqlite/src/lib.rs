@@ -48,6 +48,7 @@ mod db;
 mod engine;
 mod fault;
 mod governor;
+mod generation;
 mod guard;
 mod handle;
 mod hold;

@@ -3,8 +3,10 @@ use crate::{
     authorizer::authorize,
     engine::Engine,
     fault::{code_of, failed, refused},
+    generation,
     governor::Presence,
     guard::{Guard, STEPS_PER_TICK},
+    handle,
     location::Location,
     version::check_version,
 };
@@ -21,11 +23,14 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     // Before the connection, so that it is dropped after it.
     let presence = Presence::new(database, access, clock);
     let opening = Opening { database, config, access, guard: &guard, presence: &presence };
+    // Before the file is looked at: what is exchanged meanwhile is of a later generation.
+    let generation = database.shared.generation.number();
     let connection = opening.open()?;
+    let generation = opening.generation(generation, &connection)?;
     if access == Access::Write {
         database.shared.will_be_written();
     }
-    SqliteConnection::new(connection, access, guard, database, presence)
+    SqliteConnection::new(connection, access, guard, database, presence, generation)
 }
 
 /// One connection while it is being opened.
@@ -136,6 +141,11 @@ impl Opening<'_> {
             let set = connection.pragma_update(None, "page_size", self.config.page_size);
             self.call("PRAGMA page_size", set)?;
         }
+        // In memory a reader waits while somebody writes: its first loan does, for as long as it may, but not its
+        // opening, whose settings all need the schema, and change nothing there.
+        if place == Place::Memory && !writes {
+            return self.finish(connection, place);
+        }
         // The first read: what is not a database is noticed here, not by the first caller.
         let read = connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
         self.call("reading it for the first time", read)?;
@@ -146,7 +156,6 @@ impl Opening<'_> {
             self.check(&connection, "page_size", &Value::Integer(self.config.page_size.into()))?;
         }
         self.set(&connection, "synchronous", self.config.synchronous.code())?;
-        self.set(&connection, "foreign_keys", 1)?;
         self.set(&connection, "cache_size", self.config.cache_pragma())?;
         self.set(&connection, "temp_store", self.config.temp_store.code())?;
         // What is in memory has nothing to map, and SQLite does not even answer there.
@@ -155,14 +164,42 @@ impl Opening<'_> {
         }
         // The governor does it, beside everybody.
         self.set(&connection, "wal_autocheckpoint", 0)?;
+        self.finish(connection, place)
+    }
+
+    /// Sets what needs no schema, and hands the connection over.
+    fn finish(&self, mut connection: Connection, place: Place) -> Result<Engine, Failure> {
+        let writes = self.access == Access::Write;
+        self.set(&connection, "foreign_keys", 1)?;
         connection.set_prepared_statement_cache_capacity(self.config.statement_cache);
         if !writes {
             self.set(&connection, "query_only", 1)?;
         }
         self.install_hooks(&mut connection)?;
         // After the authorizer, whose installation would make them expire.
-        let engine = Engine::new(connection, Arc::clone(self.guard.modes_may_change()));
+        let modes_may_change = Arc::clone(self.guard.modes_may_change());
+        let engine = match place {
+            Place::Memory => Engine::without_index(connection, modes_may_change),
+            Place::File | Place::NewFile => Engine::new(connection, modes_may_change),
+        };
         self.call("preparing the control statements", engine)
+    }
+
+    /// The generation of a connection that was just opened, when `before` was the last one.
+    fn generation(&self, before: u64, connection: &Connection) -> Result<u64, Failure> {
+        let Location::File { file, .. } = &self.database.location else { return Ok(before) };
+        let shared = &self.database.shared;
+        let found = fs::metadata(file).ok();
+        if handle::has_moved(connection) {
+            return Err(generation::moved(&self.name()));
+        }
+        let Some(found) = found else { return Ok(before) };
+        if !shared.generation.found(&found) {
+            return Ok(shared.generation.number());
+        }
+        // Those who hold a snapshot of the other file look at nothing else than its log.
+        shared.ask_to_let_go();
+        Ok(shared.generation.number())
     }
 
     /// Undoes what a writer of ours has left in a journal when its disk failed, which a connection that only reads

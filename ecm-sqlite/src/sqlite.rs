@@ -1,4 +1,7 @@
-use crate::{JournalMode, SqliteConfig, SqliteConnection, fault, governor::Governor, location::Location, open};
+use crate::{
+    JournalMode, SqliteConfig, SqliteConnection, fault, generation::Generation, governor::Governor, location::Location,
+    open,
+};
 use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault, LogObserver, LogStatus, Time};
 use std::{
     error::Error as StdError,
@@ -34,6 +37,8 @@ pub(crate) struct Shared {
     commits: AtomicU64,
     /// How often somebody asked that held snapshots be let go of.
     let_go: AtomicU64,
+    /// Which file is at the path.
+    pub(crate) generation: Generation,
     /// Whether a connection that writes was opened.
     written: AtomicBool,
     /// Whether somebody lets go of the snapshots of idle connections.

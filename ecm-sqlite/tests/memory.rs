@@ -69,3 +69,23 @@ fn a_commit_that_meets_a_reader_waits_and_is_then_rolled_back() {
     let sum = |db: &ecm_sqlite::Db| db.query_row("select sum(a) from t", [], |row| row.get::<_, i64>(0));
     assert_eq!(read(&mut reader, sum), Ok(2));
 }
+
+#[test]
+fn a_reader_opens_while_somebody_writes_and_its_first_loan_waits() {
+    let config = SqliteConfig { busy_timeout: Duration::from_millis(5), ..SqliteConfig::default() };
+    let database = Sqlite::memory().config(config);
+    let mut writer = database.connect(Access::Write, &clock()).unwrap();
+    write(&mut writer, |tx| tx.execute_batch("create table t(a)").unwrap());
+    writer.check_out(Loan::Write).unwrap();
+    writer.begin(Durability::Configured).unwrap();
+    writer.tx().execute("insert into t values (1)", []).unwrap();
+    let mut reader = database.connect(Access::Read, &clock()).unwrap();
+    let sum = |db: &ecm_sqlite::Db| db.query_row("select sum(a) from t", [], |row| row.get::<_, i64>(0));
+    let waited = read(&mut reader, sum).unwrap_err();
+    assert_eq!(seen(waited.into()).fault().map(|fault| fault.kind), Some(FaultKind::Busy));
+    assert!(matches!(writer.commit(), ecm_core::Commit::Done(_)));
+    assert_eq!(writer.check_in(), ecm_core::CheckIn::Clean);
+    assert_eq!(read(&mut reader, sum), Ok(1));
+    let keys = |db: &ecm_sqlite::Db| db.query_row("pragma foreign_keys", [], |row| row.get::<_, i64>(0));
+    assert_eq!(read(&mut reader, keys), Ok(1));
+}

@@ -475,8 +475,14 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             Err::<(Topology<B>, ()), ()>(())
         };
         let _nothing_changes = self.topologies.change(close);
-        let topology = self.topologies.current();
-        let pools = || topology.members().flat_map(|member| member.pools());
+        // Also those that were unregistered: their loans are calls of this manager as well.
+        let mut everybody: Vec<&Arc<Member<B>>> = Vec::new();
+        for member in self.topologies.all().flat_map(Topology::members) {
+            if !everybody.iter().any(|known| Arc::ptr_eq(known, member)) {
+                everybody.push(member);
+            }
+        }
+        let pools = || everybody.iter().flat_map(|member| member.pools());
         let drained = |patience: Duration| {
             let deadline = self.clock.now() + patience;
             pools().all(|pool| block_on(pool.drained(deadline)))
@@ -490,8 +496,8 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         if drained(AFTER_INTERRUPT) {
             return Ok(());
         }
-        let held: Vec<String> = topology
-            .members()
+        let held: Vec<String> = everybody
+            .iter()
             .filter_map(|member| {
                 let lent: u32 = member.pools().map(|pool| pool.status().lent).sum();
                 (lent > 0).then(|| format!("{lent} of {:?}", &*member.info.name))

@@ -36,6 +36,12 @@ impl<T> Versions<T> {
         self.cell(index).get().expect("the index moves after its cell is filled")
     }
 
+    /// Every version so far, the first one first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &T> {
+        let last = self.current.load(Ordering::Acquire);
+        (0..=last).filter_map(|index| self.cell(index).get())
+    }
+
     /// Replaces the version in force by what `change` makes of it, unless it fails. One change at a
     /// time; the result of `change` is what this answers.
     pub(crate) fn change<R, E>(&self, change: impl FnOnce(&T) -> Result<(T, R), E>) -> Result<R, E> {
@@ -79,6 +85,7 @@ mod tests {
             push(&versions);
         }
         assert_eq!((*first, *versions.current(), versions.count()), (0, 1_000, 1_001));
+        assert!(versions.all().copied().eq(0..=1_000));
     }
 
     #[test]

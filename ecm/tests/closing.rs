@@ -4,7 +4,7 @@
 mod fakes;
 
 use ecm::{
-    ConnectionManager, Kind, Stage,
+    ConnectionManager, Database, Kind, PoolConfig, Stage,
     core::{
         Managed,
         testing::{Fake, TestClock},
@@ -92,4 +92,25 @@ fn dropping_the_last_clone_closes_everything() {
     manager.read(|db| Ok(db.get("a")?)).wait().unwrap();
     drop((manager.clone(), manager));
     assert_eq!(fake.counts().open(), 0);
+}
+
+#[test]
+fn closing_waits_for_the_loans_of_a_database_that_was_unregistered() {
+    let (fake, clock) = (Fake::new(), TestClock::new());
+    let manager = builder(&fake).clock(clock.clone()).build().unwrap();
+    let gone = Fake::new();
+    manager.register(Database::new("gone", gone.clone()).group("others").pool(PoolConfig::untended())).unwrap();
+    let held = gone.hold_statements();
+    thread::scope(|scope| {
+        let reading = scope.spawn(|| manager.database("gone").unwrap().read(|db| Ok(db.get("a")?)).wait());
+        gone.wait_for_hanging(1);
+        manager.unregister("gone").unwrap();
+        let closing = scope.spawn(|| manager.close(Duration::from_secs(5)));
+        clock.wait_for_alarms(1);
+        assert!(!closing.is_finished(), "somebody still reads");
+        drop(held);
+        assert_eq!(reading.join().unwrap().unwrap(), None);
+        closing.join().unwrap().unwrap();
+    });
+    assert_eq!((fake.counts().open(), gone.counts().open()), (0, 0));
 }

@@ -52,7 +52,7 @@ pub(crate) const HOUSE: House = House {
             "owns a connection with the raw statements that begin and end its transactions, and its wal-index",
         ),
         ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
-        ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
+        ("ecm-sqlite/src/handle.rs", "four functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
         (
             "ecm-sqlite/src/testing/shim.rs",
