@@ -117,6 +117,7 @@ pub(crate) fn analyse(
         [table] if cacheable && !read.views => row_keys(connection, guard, &statement, sql, table)?,
         _ => None,
     };
+    let writes = if explains { Vec::new() } else { written(connection, guard, &seen)? };
     let names = |names: &mut dyn Iterator<Item = &str>| names.map(Box::from).collect();
     Ok(Analysis {
         read_only,
@@ -129,7 +130,7 @@ pub(crate) fn analyse(
             .filter(|(table, _)| read.tables.contains(table))
             .map(|(table, column)| (Box::from(&**table), Box::from(&**column)))
             .collect(),
-        writes: names(&mut seen.writes.iter().map(|name| &**name)),
+        writes: names(&mut writes.iter().map(|name| &**name)),
         deterministic,
         cacheable,
         rows,
@@ -142,6 +143,24 @@ fn refresh_schema(connection: &Connection, guard: &Guard) -> rusqlite::Result<()
     let _entered = guard.enter(Mode::End);
     connection.prepare_cached("select 1 from sqlite_schema limit 1")?.exists([])?;
     Ok(())
+}
+
+/// The names that the authorizer reported as written, without the views whose triggers write in their place.
+fn written(connection: &Connection, guard: &Guard, seen: &Recording) -> rusqlite::Result<Vec<String>> {
+    let _entered = guard.enter(Mode::End);
+    let mut written = Vec::new();
+    for name in &seen.writes {
+        if kind_of(connection, name)?.as_deref() != Some("view") {
+            written.push(name.clone());
+        }
+    }
+    Ok(written)
+}
+
+/// What this is in the schema; `None` for what is not in it.
+fn kind_of(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    let look_up = "select type from pragma_table_list(?1) where schema = 'main'";
+    connection.prepare_cached(look_up)?.query_row([name], |row| row.get(0)).optional()
 }
 
 /// The tables among the names that the authorizer reported as read.
@@ -163,14 +182,11 @@ impl Read {
         if seen.reads.is_empty() {
             return Ok(read);
         }
-        let look_up = "select type from pragma_table_list(?1) where schema = 'main'";
-        let mut kind_of = connection.prepare_cached(look_up)?;
         for name in &seen.reads {
             read.system |= name.starts_with("sqlite_");
             // What they tell is of the connection, not of the rows.
             read.beyond_tables |= name.starts_with("pragma_");
-            let kind: Option<String> = kind_of.query_row([name], |row| row.get(0)).optional()?;
-            match kind.as_deref() {
+            match kind_of(connection, name)?.as_deref() {
                 None => {}
                 Some("view") => read.views = true,
                 Some("table") => read.tables.push(name.clone()),

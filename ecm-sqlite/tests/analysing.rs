@@ -3,7 +3,7 @@
 mod support;
 
 use ecm_core::{Access, Analysis, Backend, Connection, FaultKind, Kind};
-use ecm_sqlite::SqliteConnection;
+use ecm_sqlite::{SqliteConnection, rusqlite::functions::FunctionFlags};
 use support::{Place, seen, told};
 
 const SCHEMA: &str = "
@@ -206,6 +206,13 @@ fn preparing_has_no_effect_of_its_own() {
             "pragma journal_mode = delete",
             "attach 'other.db' as other",
             "detach main",
+            "explain pragma query_only = 0",
+            "pragma locking_mode = exclusive",
+            "pragma mmap_size = 0",
+            "pragma wal_checkpoint(truncate)",
+            "pragma incremental_vacuum(1)",
+            "create temp table hidden(a)",
+            "savepoint s",
             "begin",
             "commit",
         ] {
@@ -261,5 +268,72 @@ fn a_database_in_memory_is_judged_alike() {
     support::write(&mut writer, |tx| tx.execute_batch(SCHEMA).unwrap());
     for sql in ["select body from deep", "update note set body = 1", "select random()", "select count(*) from note"] {
         assert_eq!(analysed(&mut writer, sql), analysed(&mut reader, sql), "{sql}");
+    }
+}
+
+#[test]
+fn the_tables_behind_replaced_rows_chains_of_keys_and_triggers_of_triggers_are_written_too() {
+    let place = Place::new();
+    place
+        .stranger()
+        .execute_batch(
+            "create table one(id integer primary key, a unique on conflict replace, b unique);
+             create table two(id integer primary key, one references one(id) on delete cascade on update cascade);
+             create table three(two references two(id) on delete set null, one references one(b) on update set default);
+             create table four(a); create table five(a); create table six(a);
+             create trigger first after insert on four begin insert into five values (new.a); end;
+             create trigger second after insert on five begin update six set a = new.a; end;
+             create view face as select id from one;
+             create trigger instead instead of delete on face begin delete from four where a = old.id; end;
+             create table deep(id integer primary key, up references deep on delete cascade, what);
+             create trigger sinks after delete on deep begin insert into four values (old.id); end",
+        )
+        .unwrap();
+    let mut reader = place.reader();
+    for (sql, expected) in [
+        ("insert into one(a) values (1)", vec!["one", "three", "two"]),
+        ("update one set a = 1", vec!["one", "three", "two"]),
+        ("insert or replace into one(id) values (1)", vec!["one", "three", "two"]),
+        ("update or replace one set b = 1", vec!["one", "three", "two"]),
+        ("update one set id = id + 1", vec!["one", "three", "two"]),
+        ("delete from two", vec!["three", "two"]),
+        ("insert into four values (1)", vec!["five", "four", "six"]),
+        ("delete from face where id = 1", vec!["four"]),
+        ("delete from deep", vec!["deep", "five", "four", "six"]),
+        ("insert into four select id from one returning a", vec!["five", "four", "six"]),
+        ("with gone as (select 1 as a) delete from six where a in (select a from gone)", vec!["six"]),
+    ] {
+        let analysis = analysed(&mut reader, sql);
+        assert_eq!(names(&analysis.writes), expected, "{sql}");
+        assert!(!analysis.read_only && !analysis.cacheable, "{sql}: {analysis:?}");
+    }
+}
+
+#[test]
+fn what_only_explains_a_write_reads_and_writes_nothing() {
+    let (place, mut reader) = place();
+    for sql in ["explain delete from note", "explain query plan delete from note where id = 1"] {
+        let analysis = analysed(&mut reader, sql);
+        assert!(analysis.read_only && analysis.writes.is_empty() && !analysis.cacheable, "{sql}: {analysis:?}");
+        let told = support::read(&mut reader, |db| db.query(sql, [], |_| Ok(())).unwrap().len());
+        assert!(told > 0, "{sql}");
+    }
+    assert_eq!(place.stranger().query_row("select count(*) from note", [], |row| row.get::<_, i64>(0)), Ok(0));
+}
+
+#[test]
+fn a_function_that_the_program_has_made_counts_as_what_it_was_made_as() {
+    let place = Place::new();
+    for (flags, constant) in
+        [(FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC, true), (FunctionFlags::SQLITE_UTF8, false)]
+    {
+        let mut reader = place.reader();
+        reader.raw().create_scalar_function("made", 1, flags, |context| context.get::<i64>(0)).unwrap();
+        let analysis = analysed(&mut reader, "select made(id) from t");
+        assert_eq!((analysis.deterministic, analysis.cacheable), (constant, constant));
+        // One that hides a function of SQLite's is judged by its own flags.
+        let mut fresh = place.reader();
+        fresh.raw().create_scalar_function("upper", 1, flags, |_| Ok(1)).unwrap();
+        assert_eq!(analysed(&mut fresh, "select upper(v) from t").deterministic, constant);
     }
 }
