@@ -31,7 +31,8 @@ fn command(metadata: &Metadata, kills: u32) -> Invocation {
 }
 
 fn kills(arguments: &[String]) -> Result<u32> {
-    let usage = |what: String| Error::Usage(format!("`cargo xtask soak` takes --kills N, a number from 1, or --wal, {what}"));
+    let usage =
+        |what: String| Error::Usage(format!("`cargo xtask soak` takes --kills N, a number from 1, or --wal, {what}"));
     match arguments {
         [] => Ok(KILLS),
         [flag, number] if flag == "--kills" => match number.parse() {
@@ -60,7 +61,10 @@ mod tests {
     fn what_is_no_number_of_kills_is_refused_with_what_would_be() {
         for line in ["--kills", "--kills none", "--kills 0", "--kills -1", "7", "--kills 7 8"] {
             let error = parse(line).unwrap_err().to_string();
-            assert!(error.contains("--kills N, a number from 1, or --wal") && error.ends_with(&format!("`{line}`")), "{error}");
+            assert!(
+                error.contains("--kills N, a number from 1, or --wal") && error.ends_with(&format!("`{line}`")),
+                "{error}"
+            );
         }
     }
 

@@ -11,7 +11,7 @@ mod wrong;
 pub use savepoints::savepoints;
 pub use script::BackendScript;
 
-use super::promises::promises;
+use super::promise::promises;
 use crate::{Backend, Transact};
 use stand::Stand;
 

@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod wrong;
 
-use super::{at_once::at_once, promises::promises};
+use super::{at_once::at_once, promise::promises};
 use crate::{Cache, CacheStats, Entry, KeyRef, Position, Time, Value};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -18,11 +18,8 @@ mod backend;
 mod balancer;
 mod breaker;
 mod cache;
-#[cfg(test)]
-mod caught;
 mod observer;
 mod promise;
-mod promises;
 mod sizing;
 
 pub use backend::{BackendScript, backend, savepoints};

@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod wrong;
 
-use super::{at_once::at_once, promises::promises};
+use super::{at_once::at_once, promise::promises};
 use crate::{BreakerState, CallKind, CallReport, Context, Error, Event, Interest, Kind, Observer, Position};
 use std::{
     panic::{AssertUnwindSafe, Location, catch_unwind},

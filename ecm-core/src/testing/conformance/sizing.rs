@@ -1,7 +1,7 @@
 #[cfg(test)]
 mod wrong;
 
-use super::promises::promises;
+use super::promise::promises;
 use crate::{PoolLoad, Sizing, Time};
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

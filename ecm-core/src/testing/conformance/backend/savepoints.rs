@@ -3,7 +3,7 @@ use super::{
     stand::{Stand, begin, commit, execute, kept, number},
 };
 use crate::{
-    Backend, Connection, Loan, Member, Savepoints, Transact, ValueRef, testing::conformance::promises::promises,
+    Backend, Connection, Loan, Member, Savepoints, Transact, ValueRef, testing::conformance::promise::promises,
 };
 
 promises! {

@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     Abilities, Access, Analysis, Changes, CheckIn, Clock, Commit, Connection, Durability, Failure, Fault, FaultKind,
     Flow, Interrupt, Limit, Loan, Member, Position, Prepared, Row, Time, ValueRef,
-    testing::{Fake, FakeConnection, FakeDb, conformance::caught::each_is_caught},
+    testing::{Fake, FakeConnection, FakeDb, conformance::promise::each_is_caught_by_name},
 };
 use std::{
     cell::Cell,
@@ -283,7 +283,7 @@ impl Transact for BentConnection {
 
 #[test]
 fn each_promise_catches_the_backend_that_breaks_it() {
-    each_is_caught(PROMISES, |breaks| backend(|| Bent::new(breaks), &BackendScript::fake()));
+    each_is_caught_by_name(PROMISES, |breaks| backend(|| Bent::new(breaks), &BackendScript::fake()));
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Breaker for Flawed {
 
 #[test]
 fn what_breaks_a_promise_is_caught_by_its_name() {
-    each_is_caught(PROMISES, FLAWS, |flaw| breaker(move || Flawed::with(flaw)));
+    each_is_caught(PROMISES.iter().map(|promise| promise.name), FLAWS, |flaw| breaker(move || Flawed::with(flaw)));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Key, testing::conformance::caught::each_is_caught};
+use crate::{Key, testing::conformance::promise::each_is_caught_by_name};
 use std::{
     cell::RefCell,
     collections::VecDeque,
@@ -145,7 +145,7 @@ impl Cache for Bent {
 
 #[test]
 fn each_promise_catches_the_cache_that_breaks_it() {
-    each_is_caught(PROMISES, |breaks| cache_with_ttl(|| Bent::new(breaks), TTL));
+    each_is_caught_by_name(PROMISES, |breaks| cache_with_ttl(|| Bent::new(breaks), TTL));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::conformance::caught::each_is_caught;
+use crate::testing::conformance::promise::each_is_caught_by_name;
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
@@ -47,7 +47,7 @@ impl Observer for Bent {
 
 #[test]
 fn each_promise_catches_the_observer_that_breaks_it() {
-    each_is_caught(PROMISES, |breaks| observer(|| Bent::new(breaks)));
+    each_is_caught_by_name(PROMISES, |breaks| observer(|| Bent::new(breaks)));
 }
 
 #[test]

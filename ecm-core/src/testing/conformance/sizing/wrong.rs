@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Target, testing::conformance::caught::each_is_caught};
+use crate::{Target, testing::conformance::promise::each_is_caught_by_name};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// As many connections as are lent and wanted, but wrong in the promise that it breaks.
@@ -28,7 +28,7 @@ impl Sizing for Bent {
 
 #[test]
 fn each_promise_catches_the_sizing_that_breaks_it() {
-    each_is_caught(PROMISES, |breaks| sizing(|| Bent { breaks, asked: AtomicU32::new(0) }));
+    each_is_caught_by_name(PROMISES, |breaks| sizing(|| Bent { breaks, asked: AtomicU32::new(0) }));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     Failure,
-    testing::{Fake, conformance::caught::each_is_caught},
+    testing::{Fake, conformance::promise::each_is_caught_by_name},
 };
 
 impl Savepoints for BentConnection {
@@ -34,7 +34,7 @@ impl Savepoints for BentConnection {
 
 #[test]
 fn each_promise_catches_the_backend_that_breaks_it() {
-    each_is_caught(PROMISES, |breaks| savepoints(|| Bent::new(breaks), &BackendScript::fake()));
+    each_is_caught_by_name(PROMISES, |breaks| savepoints(|| Bent::new(breaks), &BackendScript::fake()));
 }
 
 #[test]
