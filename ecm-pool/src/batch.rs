@@ -226,20 +226,21 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
             _ if any_kept => {}
             _ => {
                 let fit = batch.writer.roll_back().is_ok();
-                return self.acknowledge(fit, &mut |_| unreachable!("nobody has anything in it"));
+                return self.acknowledge(fit, None, &mut |_| unreachable!("nobody has anything in it"));
             }
         }
         self.condition = Condition::Committing;
+        let began = self.lane.now();
         match batch.writer.commit() {
             Commit::Done(position) => {
                 self.lane.reached(position);
-                self.acknowledge(true, &mut |_| End::Committed(position));
+                self.acknowledge(true, Some(began), &mut |_| End::Committed(position));
             }
             // Who has made it fail is not known; alone, each hears it of its own.
             Commit::RolledBack(_) => self.repeat(true, Waiting::alone),
             Commit::Unknown(failure) => {
                 let cause = CommonCause::new(failure);
-                self.acknowledge(false, &mut |_| End::Unknown(cause.clone().into()));
+                self.acknowledge(false, None, &mut |_| End::Unknown(cause.clone().into()));
             }
         }
     }
@@ -252,8 +253,9 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
         self.lane.line().pass();
     }
 
-    /// Tells each member how it has ended, all of them in one sweep.
-    fn acknowledge(mut self, fit: bool, kept: &mut dyn FnMut(&Waiting<B>) -> End) {
+    /// Tells each member how it has ended, all of them in one sweep, and then passes the turn on: those
+    /// who come back at once share the next transaction.
+    fn acknowledge(mut self, fit: bool, committing: Option<Time>, kept: &mut dyn FnMut(&Waiting<B>) -> End) {
         let Batch { writer, members, damaged, .. } = self.batch.take().expect(OPEN);
         let tell = |Ran { waiting, failure }: Ran<B>| {
             let end = failure.map_or_else(|| kept(&waiting), End::Undone);
@@ -262,7 +264,7 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
         let wakers: Vec<Waker> = members.into_iter().filter_map(tell).collect();
         wakers.into_iter().for_each(Waker::wake);
         self.lane.give_back(writer, fit && !damaged);
-        self.lane.line().pass();
+        self.lane.end_turn(committing);
     }
 }
 

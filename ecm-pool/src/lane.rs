@@ -16,6 +16,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 /// The one writer of a database, those who wait for it, and what is known of its commits.
@@ -24,6 +25,10 @@ use std::{
 /// waits, a write runs alone: begin, run, commit. Where several wait they share a transaction, each
 /// between marks of its own, and one commit, after which all of them are told. Each runs in the order
 /// of its arrival; one that fails, is stopped or panics is undone alone.
+///
+/// Waking a thread takes longer than a short write. So while turns are short, commit included, one who
+/// runs already may write again before the head of the queue is awake, for half a millisecond at most;
+/// then the head has its turn. Nobody else is overtaken.
 ///
 /// A closure given to [`write`](Lane::write) runs on the thread that polls its future: the writer
 /// travels from one to the next inside the open transaction. A job given to [`send`](Lane::send) owns
@@ -40,6 +45,10 @@ where
     position: Mutex<Position>,
     upkeep: Mutex<Time>,
 }
+
+/// How long a turn takes at most, to the end of its commit, after which somebody may go before those
+/// who wait: about as long as waking them. Where commits take longer, sharing them gains more.
+const SHORT: Duration = Duration::from_micros(25);
 
 /// What became of a transaction in a [`Lane`].
 #[derive(Debug)]
@@ -164,10 +173,10 @@ where
         terms: &Terms,
         run: impl FnOnce(&mut B::Connection) -> Result<T, Failure>,
     ) -> Option<Transacted<T>> {
-        if !self.line.take_turn() {
+        if !self.line.take_turn(terms.asked) {
             return None;
         }
-        let _turn = Passing { lane: self };
+        let _turn = Passing { lane: self, since: Some(terms.asked) };
         let writer = self.pool.lend_now_from(Loan::Write, terms.asked, terms.from)?;
         Some(self.alone(writer, terms, run))
     }
@@ -259,7 +268,10 @@ where
         let mut alarm = Alarm::none();
         let clock = &self.pool.shared().clock;
         poll_fn(|context| {
-            if let Some(news) = seat.listen(context.waker()) {
+            let told = seat.listen(context.waker());
+            // After the waker is known, so that no call is missed.
+            let claimed = || self.line.claim(seat).map(|me| News::Turn(Box::new(Turn { me, batch: None })));
+            if let Some(news) = told.or_else(claimed) {
                 listener.heard = true;
                 return Poll::Ready(Ok(news));
             }
@@ -283,9 +295,10 @@ where
         if let Some(batch) = batch {
             return Ok(Held::Shared(Holder::of(self, batch).run_own(me, run)));
         }
-        let turn = Passing { lane: self };
+        let mut turn = Passing { lane: self, since: None };
         let mut writer = self.pool.lend_from(Loan::Write, self.now(), until, me.terms.from).await?;
         let (now, durability) = (self.now(), me.terms.durability);
+        turn.since = Some(now);
         let shares = |waiting: &Waiting<B>| waiting.shares(durability, now, SPAN);
         if !(shares(&me) && self.line.is_headed_by(shares)) {
             return Ok(Held::Alone(self.alone(writer, &me.terms, run)));
@@ -321,6 +334,19 @@ where
 
     pub(crate) fn now(&self) -> Time {
         self.pool.shared().clock.now()
+    }
+
+    /// Ends a turn in which the writer was used since then, if that is known. After a short one somebody
+    /// may go before the head of the queue.
+    pub(crate) fn end_turn(&self, since: Option<Time>) {
+        if self.line.rest() {
+            return;
+        }
+        let now = self.now();
+        match since {
+            Some(since) if now.since(since) < SHORT => self.line.lay_down(now),
+            _ => self.line.pass(),
+        }
     }
 
     pub(crate) fn line(&self) -> &Line<B> {
@@ -386,6 +412,8 @@ enum Held<T> {
 /// Passes the turn on when it is dropped.
 struct Passing<'l, B: Backend<Connection: Transact>> {
     lane: &'l Lane<B>,
+    /// Since when the writer is used; `None` where that is not known.
+    since: Option<Time>,
 }
 
 impl<B: Backend<Connection: Transact>> Passing<'_, B> {
@@ -397,7 +425,7 @@ impl<B: Backend<Connection: Transact>> Passing<'_, B> {
 
 impl<B: Backend<Connection: Transact>> Drop for Passing<'_, B> {
     fn drop(&mut self) {
-        self.lane.line.pass();
+        self.lane.end_turn(self.since);
     }
 }
 

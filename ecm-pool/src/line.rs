@@ -2,13 +2,20 @@ use crate::{
     seat::{End, News, Seat, Turn, Waiting},
     sync::{Mutex, lock},
 };
-use ecm_core::{Backend, Transact};
-use std::{collections::VecDeque, sync::Arc, task::Waker};
+use ecm_core::{Backend, Time, Transact};
+use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
+
+/// How long those who run already may go before the head of the queue, which sleeps.
+///
+/// Waking a thread takes as long as several short writes. Long against that, short against what a
+/// lock that knows no order makes its waiters wait.
+const LEAD: Duration = Duration::from_micros(500);
 
 /// Those who wait before the writer, in the order of their arrival, and whether one has the turn.
 ///
 /// There is one turn: the right to borrow the writer, or the writer itself inside an open
-/// transaction. Whoever has it passes it on; while nobody has it nobody waits.
+/// transaction. Whoever has it passes it on to the head of the queue, or lays it down and calls the
+/// head, who takes it unless somebody who runs already is faster. After [`LEAD`] it is passed on.
 pub(crate) struct Line<B: Backend<Connection: Transact>>(Mutex<State<B>>);
 
 struct State<B: Backend<Connection: Transact>> {
@@ -16,6 +23,10 @@ struct State<B: Backend<Connection: Transact>> {
     closed: bool,
     queue: VecDeque<Waiting<B>>,
     waits: u64,
+    /// Since when others may go before the head of the queue; `None` if nobody may.
+    overtaken_since: Option<Time>,
+    /// Whether the head was called, and has not come yet.
+    called: bool,
 }
 
 /// What a caller gets who joins.
@@ -29,13 +40,20 @@ pub(crate) enum Joined<B: Backend<Connection: Transact>> {
 
 impl<B: Backend<Connection: Transact>> Line<B> {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(State { taken: false, closed: false, queue: VecDeque::new(), waits: 0 }))
+        Self(Mutex::new(State {
+            taken: false,
+            closed: false,
+            queue: VecDeque::new(),
+            waits: 0,
+            overtaken_since: None,
+            called: false,
+        }))
     }
 
-    /// Takes the turn if nobody has it.
-    pub(crate) fn take_turn(&self) -> bool {
+    /// Takes the turn if nobody has it, for one who has asked just now.
+    pub(crate) fn take_turn(&self, asked: Time) -> bool {
         let mut state = lock(&self.0);
-        !state.closed && !std::mem::replace(&mut state.taken, true)
+        !state.closed && state.take(asked)
     }
 
     /// Takes the turn if nobody has it, else joins the queue unless that is as long as `most`.
@@ -44,7 +62,7 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         if state.closed {
             return Joined::Closed;
         }
-        if !std::mem::replace(&mut state.taken, true) {
+        if state.take(waiting.terms.asked) {
             return Joined::Turn(waiting);
         }
         if state.queue.len() >= usize::try_from(most).unwrap_or(usize::MAX) {
@@ -55,12 +73,31 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         Joined::Queued
     }
 
+    /// Takes the turn that was laid down, for the head of the queue alone.
+    pub(crate) fn claim(&self, seat: &Arc<Seat<B>>) -> Option<Waiting<B>> {
+        let mut state = lock(&self.0);
+        if !state.queue.front().is_some_and(|head| Arc::ptr_eq(&head.seat, seat)) {
+            return None;
+        }
+        state.called = false;
+        if std::mem::replace(&mut state.taken, true) {
+            return None;
+        }
+        state.pop()
+    }
+
     /// Takes a caller out of the queue; false if it is not there.
     pub(crate) fn leave(&self, seat: &Arc<Seat<B>>) -> bool {
         let mut state = lock(&self.0);
         let position = state.queue.iter().position(|waiting| Arc::ptr_eq(&waiting.seat, seat));
         let left = position.and_then(|position| state.queue.remove(position));
+        if position == Some(0) {
+            state.called = false;
+        }
+        // It may have been called, and will not come.
+        let next = if state.taken { None } else { state.call() };
         drop(state);
+        next.and_then(|seat| seat.nudge()).into_iter().for_each(Waker::wake);
         left.is_some()
     }
 
@@ -72,7 +109,7 @@ impl<B: Backend<Connection: Transact>> Line<B> {
     /// The head of the queue if it fits.
     pub(crate) fn next_if(&self, fits: impl FnOnce(&Waiting<B>) -> bool) -> Option<Waiting<B>> {
         let mut state = lock(&self.0);
-        if state.queue.front().is_some_and(fits) { state.queue.pop_front() } else { None }
+        if state.queue.front().is_some_and(fits) { state.pop() } else { None }
     }
 
     /// Brings back those whose transaction is lost, in their order, before everybody who waits.
@@ -80,6 +117,7 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         let seats: Vec<_> = lost.iter().map(|waiting| Arc::clone(&waiting.seat)).collect();
         let mut state = lock(&self.0);
         lost.into_iter().rev().for_each(|waiting| state.queue.push_front(waiting));
+        state.called = false;
         drop(state);
         // In the transaction they did not look at their deadlines.
         seats.iter().filter_map(|seat| seat.nudge()).for_each(Waker::wake);
@@ -89,7 +127,7 @@ impl<B: Backend<Connection: Transact>> Line<B> {
     pub(crate) fn pass(&self) {
         loop {
             let mut state = lock(&self.0);
-            let Some(me) = state.queue.pop_front() else {
+            let Some(me) = state.pop() else {
                 state.taken = false;
                 return;
             };
@@ -102,11 +140,36 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         }
     }
 
+    /// Lays the turn down, if nobody waits for it.
+    pub(crate) fn rest(&self) -> bool {
+        let mut state = lock(&self.0);
+        if state.queue.is_empty() {
+            state.taken = false;
+            state.overtaken_since = None;
+        }
+        !state.taken
+    }
+
+    /// Lays the turn down and calls the head of the queue, or passes it on to the head if others have
+    /// gone before it for long enough.
+    pub(crate) fn lay_down(&self, now: Time) {
+        let mut state = lock(&self.0);
+        if now >= *state.overtaken_since.get_or_insert(now) + LEAD {
+            drop(state);
+            return self.pass();
+        }
+        state.taken = false;
+        let head = state.call();
+        drop(state);
+        head.and_then(|seat| seat.nudge()).into_iter().for_each(Waker::wake);
+    }
+
     /// Nobody joins any more; whoever waits is told.
     pub(crate) fn close(&self) {
         let mut state = lock(&self.0);
         state.closed = true;
         let queue = std::mem::take(&mut state.queue);
+        state.called = false;
         drop(state);
         let wakers: Vec<_> = queue.into_iter().filter_map(|waiting| waiting.end(End::Closed)).collect();
         wakers.into_iter().for_each(Waker::wake);
@@ -116,5 +179,31 @@ impl<B: Backend<Connection: Transact>> Line<B> {
     pub(crate) fn waiting(&self) -> (u32, u64) {
         let state = lock(&self.0);
         (u32::try_from(state.queue.len()).unwrap_or(u32::MAX), state.waits)
+    }
+}
+
+impl<B: Backend<Connection: Transact>> State<B> {
+    /// Takes the turn if nobody has it, and nobody waits or may be overtaken.
+    fn take(&mut self, asked: Time) -> bool {
+        let may = self.queue.is_empty() || self.overtaken_since.is_some_and(|since| asked < since + LEAD);
+        may && !std::mem::replace(&mut self.taken, true)
+    }
+
+    /// Takes the head out of the queue, for its turn or for a transaction.
+    fn pop(&mut self) -> Option<Waiting<B>> {
+        self.called = false;
+        self.overtaken_since = None;
+        self.queue.pop_front()
+    }
+
+    /// The head, to be called, unless it was called already.
+    fn call(&mut self) -> Option<Arc<Seat<B>>> {
+        // One who went away during a transaction that was lost has come back with it.
+        while self.queue.front()?.seat.is_abandoned() {
+            self.called = false;
+            self.queue.pop_front();
+        }
+        let seat = Arc::clone(&self.queue.front()?.seat);
+        (!std::mem::replace(&mut self.called, true)).then_some(seat)
     }
 }

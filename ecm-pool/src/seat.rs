@@ -123,6 +123,11 @@ impl<B: Backend<Connection: Transact>> Seat<B> {
         }
     }
 
+    /// Whether nobody listens any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(*lock(&self.0), Hearing::Abandoned)
+    }
+
     /// Nobody listens from now on; answers what nobody has heard.
     pub(crate) fn abandon(&self) -> Option<News<B>> {
         match std::mem::replace(&mut *lock(&self.0), Hearing::Abandoned) {

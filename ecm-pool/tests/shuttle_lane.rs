@@ -7,7 +7,7 @@
 #![cfg(shuttle)]
 
 use ecm_core::{
-    Connection, Durability, Error, Failure, FaultKind, Kind, Time, Transact,
+    Clock, Connection, Durability, Error, Failure, FaultKind, Kind, Time, Transact,
     testing::{Fake, FakeConnection, TestClock},
 };
 use ecm_pool::{Lane, PoolConfig, PoolParts, Terms, Transacted};
@@ -18,6 +18,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 const ROUNDS: usize = 3_000;
@@ -25,6 +26,7 @@ const ROUNDS: usize = 3_000;
 #[derive(Clone)]
 struct Bench {
     fake: Fake,
+    clock: TestClock,
     lane: Arc<Lane<Fake>>,
 }
 
@@ -33,9 +35,9 @@ type Action = Box<dyn FnOnce(&Bench) + Send>;
 impl Bench {
     fn new() -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let parts = PoolParts::new("main", Arc::new(clock));
+        let parts = PoolParts::new("main", Arc::new(clock.clone()));
         let lane = Arc::new(Lane::new(Arc::new(fake.clone()), PoolConfig::untended(), parts));
-        Self { fake, lane }
+        Self { fake, clock, lane }
     }
 
     fn threads(&self, actions: Vec<Action>) {
@@ -96,6 +98,25 @@ fn writes(name: &'static str) -> Action {
     })
 }
 
+/// Writes at once where that can be, twice; else as everybody.
+fn comes_back(names: [&'static str; 2]) -> Action {
+    Box::new(move |bench| {
+        for name in names {
+            let terms = Terms { asked: bench.clock.now(), ..terms() };
+            let outcome = match bench.lane.write_now(&terms, adds(name)) {
+                Some(transacted) => Ok(transacted),
+                None => block_on(bench.lane.write(&terms, adds(name))),
+            };
+            bench.check(name, outcome);
+        }
+    })
+}
+
+/// Time goes on: whoever was overtaken has been so for long enough.
+fn passes_time() -> Action {
+    Box::new(|bench| bench.clock.advance(Duration::from_millis(1)))
+}
+
 fn sends(name: &'static str) -> Action {
     Box::new(move |bench| {
         let outcome = block_on(bench.lane.send(&terms(), adds(name)));
@@ -131,6 +152,30 @@ fn each_is_told_after_its_commit_and_nobody_is_forgotten() {
             let bench = Bench::new();
             bench.threads(vec![writes("a"), sends("b"), writes("c"), sends("d")]);
             all_are_there(&bench, &["a", "b", "c", "d"]);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn nobody_is_forgotten_behind_those_who_come_back_at_once() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::new();
+            bench.threads(vec![comes_back(["a", "b"]), comes_back(["c", "d"]), writes("e"), passes_time()]);
+            all_are_there(&bench, &["a", "b", "c", "d", "e"]);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn one_who_was_called_and_goes_away_leaves_nobody_asleep() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::new();
+            bench.threads(vec![comes_back(["a", "b"]), goes_away("c", 2), writes("d"), goes_away("e", 1)]);
+            all_are_there(&bench, &["a", "b", "d"]);
         },
         ROUNDS,
     );

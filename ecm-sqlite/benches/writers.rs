@@ -29,6 +29,9 @@ fn main() {
     println!("{:<24} {:<12} {:>12} {:>12} {:>12}", "case", "system", "writes/s", "p50", "p99.9");
     for (threads, sync) in [(1, None), (16, None), (16, Some(1)), (64, Some(1))] {
         let case = format!("threads-{threads}{}", sync.map_or(String::new(), |millis| format!("-fsync{millis}ms")));
+        if std::env::args().nth(1).is_some_and(|wanted| wanted != "--bench" && !case.contains(&wanted)) {
+            continue;
+        }
         for system in ["mutex", "ecm", "ecm-closure"] {
             let folder = tempfile::tempdir().expect("a folder can be made");
             let disk = FaultyDisk::new();

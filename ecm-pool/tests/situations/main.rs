@@ -16,6 +16,7 @@ mod everywhere;
 mod fairness;
 mod growth;
 mod lane;
+mod lead;
 mod modelled;
 mod overtaking;
 mod panics;
