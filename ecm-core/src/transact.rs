@@ -1,4 +1,5 @@
 use crate::{Connection, Failure, Position};
+use std::sync::Arc;
 
 /// A connection that can hold a transaction: all that the writer's lane knows of a database.
 ///
@@ -20,6 +21,12 @@ pub trait Transact: Connection {
 
     /// Ends one member's work: kept in the transaction, or undone alone.
     fn leave(&mut self, keep: bool) -> Member;
+
+    /// What the open transaction writes, asked just before [`commit`](Transact::commit): what others may see
+    /// from then on. Nothing of members that were undone. Where it is not known exactly it is everything.
+    fn writing(&mut self) -> Written {
+        Written::Everything
+    }
 
     /// Commits. What it says is decided by the state of the database, not by an error code alone.
     fn commit(&mut self) -> Commit;
@@ -61,7 +68,7 @@ pub enum Written {
     #[default]
     Everything,
     /// Nothing but these tables, in lower case, sorted; directly or by triggers and foreign keys.
-    Tables(Box<[Box<str>]>),
+    Tables(Arc<[Arc<str>]>),
 }
 
 /// What became of one member of a transaction.

@@ -231,11 +231,8 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
         }
         self.condition = Condition::Committing;
         let began = self.lane.now();
-        match batch.writer.commit() {
-            Commit::Done(position) => {
-                self.lane.reached(position);
-                self.acknowledge(true, Some(began), &mut |_| End::Committed(position));
-            }
+        match self.lane.commit(&mut batch.writer) {
+            Commit::Done(position) => self.acknowledge(true, Some(began), &mut |_| End::Committed(position)),
             // Who has made it fail is not known; alone, each hears it of its own.
             Commit::RolledBack(_) => self.repeat(true, Waiting::alone),
             Commit::Unknown(failure) => {

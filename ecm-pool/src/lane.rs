@@ -1,6 +1,7 @@
 use crate::{
-    Lent, Owned, Pool, PoolConfig, PoolParts, Terms, asking,
+    CommitEnd, CommitWatch, Lent, Owned, Pool, PoolConfig, PoolParts, Terms, asking,
     batch::{Holder, SPAN, Stand},
+    commit_watch::Committing,
     errand::Desk,
     line::{Joined, Line},
     seat::{End, News, Seat, Turn, Waiting},
@@ -42,6 +43,7 @@ where
 {
     pool: Arc<Pool<B>>,
     line: Line<B>,
+    watch: Option<Arc<dyn CommitWatch>>,
     position: Mutex<Position>,
     upkeep: Mutex<Time>,
 }
@@ -83,9 +85,16 @@ where
         Self {
             pool: Arc::new(Pool::capped(backend, config, 1, parts)),
             line: Line::new(),
+            watch: None,
             position: Mutex::new(Position::default()),
             upkeep: Mutex::new(Time::START),
         }
+    }
+
+    /// Has every commit told to `watch`, before those whose writes are in it.
+    #[must_use]
+    pub fn watched_by(self, watch: Arc<dyn CommitWatch>) -> Self {
+        Self { watch: Some(watch), ..self }
     }
 
     /// The pool that lends the writer.
@@ -130,11 +139,8 @@ where
                     let fit = writer.roll_back().is_ok() && !self.tells_of_damage(&failure);
                     (Transacted::Undone(failure), fit)
                 }
-                Ok(value) => match writer.commit() {
-                    Commit::Done(position) => {
-                        self.reached(position);
-                        (Transacted::Committed(value, position), true)
-                    }
+                Ok(value) => match self.commit(&mut writer) {
+                    Commit::Done(position) => (Transacted::Committed(value, position), true),
                     Commit::RolledBack(failure) => {
                         let fit = !self.tells_of_damage(&failure);
                         (Transacted::Undone(failure), fit)
@@ -368,9 +374,22 @@ where
         faults.next().is_some_and(Fault::is_of_database)
     }
 
-    pub(crate) fn reached(&self, position: Position) {
-        let mut greatest = lock(&self.position);
-        *greatest = position.max(*greatest);
+    /// Commits, and has it told to whoever watches.
+    pub(crate) fn commit(&self, writer: &mut B::Connection) -> Commit {
+        let committing = self.watch.as_ref().map(|watch| Committing::begin(&**watch, writer.writing()));
+        let commit = writer.commit();
+        if let Commit::Done(position) = commit {
+            let mut greatest = lock(&self.position);
+            *greatest = position.max(*greatest);
+        }
+        if let Some(committing) = committing {
+            match &commit {
+                Commit::Done(_) => committing.end(CommitEnd::Committed(&writer.written())),
+                Commit::RolledBack(_) => committing.end(CommitEnd::RolledBack),
+                Commit::Unknown(_) => committing.end(CommitEnd::Unknown),
+            }
+        }
+        commit
     }
 
     /// Does the upkeep if it is due; answers whether the writer is still fit.

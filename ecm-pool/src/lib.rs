@@ -37,6 +37,7 @@ mod asking;
 mod batch;
 mod caller;
 mod cell;
+mod commit_watch;
 mod common_cause;
 mod config;
 mod errand;
@@ -64,6 +65,7 @@ mod sync;
 mod terms;
 mod workers;
 
+pub use commit_watch::{CommitEnd, CommitWatch};
 pub use config::PoolConfig;
 pub use fairness::Fairness;
 pub use lane::{Lane, Transacted};

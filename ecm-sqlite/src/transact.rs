@@ -46,6 +46,7 @@ impl Transact for SqliteConnection {
     fn enter(&mut self) -> Result<(), Failure> {
         self.db_ref().still_in_transaction()?;
         self.control(Mode::Begin, Control::Savepoint)?;
+        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.enter());
         handle::forget_last_insert_rowid(&self.db_ref().connection);
         Ok(())
     }
@@ -71,7 +72,10 @@ impl Transact for SqliteConnection {
             )
         } else {
             match self.control(Mode::End, Control::Release) {
-                Ok(()) => return Member::Kept,
+                Ok(()) => {
+                    self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(true));
+                    return Member::Kept;
+                }
                 Err(error) => error,
             }
         };
@@ -79,9 +83,10 @@ impl Transact for SqliteConnection {
     }
 
     /// As the trait says. An error after which the transaction is still open is undone and reported
-    /// as rolled back. One after which it is closed is unknown, because the pages may have reached
-    /// the log before the error; except that a constraint, and a full disk, are found before the
-    /// last page is complete.
+    /// as rolled back, and so are a constraint and a full disk, which are found before the last page is
+    /// complete. After any other one the pages may have reached the log before the error, and a recovery
+    /// would find them there: it is rolled back if another commit could be put in their place, and unknown
+    /// otherwise.
     fn commit(&mut self) -> Commit {
         if let Err(gone) = self.db_ref().still_in_transaction() {
             self.end_transaction();
@@ -118,10 +123,23 @@ impl Transact for SqliteConnection {
     /// As the trait says. The tables are known exactly where the database has a log: its state tells
     /// whether somebody else has committed, and SQLite tells what the statements write that ran.
     fn written(&mut self) -> Written {
+    fn writing(&mut self) -> Written {
+        let db = self.db_ref();
+        match db.guard.writes() {
+            Some(mut writes) if !db.is_marked() => writes.written(),
+            _ => Written::Everything,
+        }
+    }
+
         let exactly = std::mem::take(&mut self.course.alone) && !self.db_ref().is_marked();
         let db = self.db_ref();
         match db.guard.writes() {
-            Some(mut writes) if exactly => writes.written(),
+            Some(mut writes) if exactly => match writes.written() {
+                // Something was written of which no statement has told.
+                Written::Tables(tables) if tables.is_empty() && moved => Written::Everything,
+                written => written,
+            },
+        let moved = self.course.known != self.course.begun;
             _ => Written::Everything,
         }
     }
@@ -151,6 +169,7 @@ impl SqliteConnection {
         if undo(self) {
             return true;
         }
+        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(false));
         // A statement of the member's that still writes stands in the way.
         self.reset_leaked();
         if !self.is_autocommit() && undo(self) {

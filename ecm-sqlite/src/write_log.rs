@@ -10,10 +10,16 @@ const REMEMBERED: usize = 4096;
 /// SQLite names the tables of triggers and of actions of foreign keys too. It is silent about a
 /// statement from the cache, which was prepared earlier, so that what it said then is remembered by
 /// the text.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WriteLog {
-    /// What the statements of the transaction write.
-    transaction: Tables,
+    /// What the statements of the transaction write: first of the transaction itself, then of each part
+    /// that is open in it. The room of those that have ended is kept.
+    parts: Vec<Tables>,
+    /// How many parts are open inside the transaction.
+    depth: usize,
+    /// What was answered last: most transactions write the same tables as the one before, and ask for no
+    /// memory then.
+    told: Arc<[Arc<str>]>,
     /// What is being prepared.
     window: Option<Window>,
     remembered: HashMap<Box<str>, Tables>,
@@ -38,18 +44,55 @@ struct Tables {
     everything: bool,
 }
 
+impl Default for WriteLog {
+    fn default() -> Self {
+        Self {
+            parts: vec![Tables::default()],
+            depth: 0,
+            told: Arc::new([]),
+            window: None,
+            remembered: HashMap::new(),
+            outdated: false,
+        }
+    }
+}
+
 impl WriteLog {
     /// A transaction begins. Answers whether the driver's cache of statements must be emptied, since
     /// it is not known any more what those in it write.
     #[must_use]
     pub(crate) fn begin(&mut self) -> bool {
-        self.transaction.clear();
+        self.depth = 0;
+        self.now().clear();
         self.window = None;
         let outdated = std::mem::take(&mut self.outdated);
         if outdated {
             self.remembered.clear();
         }
         outdated
+    }
+
+    /// A part of the transaction begins, which may be undone alone.
+    pub(crate) fn enter(&mut self) {
+        self.depth += 1;
+        if self.parts.len() == self.depth {
+            self.parts.push(Tables::default());
+        }
+        self.now().clear();
+    }
+
+    /// The part that began last has ended, and stays in what it is part of if it was kept.
+    pub(crate) fn leave(&mut self, kept: bool) {
+        let Some(outer) = self.depth.checked_sub(1) else { return };
+        self.depth = outer;
+        if kept && let Some([around, part]) = self.parts.get_mut(outer..outer + 2) {
+            around.add(part);
+        }
+    }
+
+    /// What the statements that run now write.
+    fn now(&mut self) -> &mut Tables {
+        &mut self.parts[self.depth]
     }
 
     /// Something is about to be prepared.
@@ -62,19 +105,22 @@ impl WriteLog {
     pub(crate) fn close(&mut self, cached: Option<&str>) {
         let Some(window) = self.window.take() else { return };
         match cached {
-            None => self.transaction.add(&window.tables),
+            None => self.now().add(&window.tables),
             Some(text) if window.asked => {
-                self.transaction.add(&window.tables);
+                self.now().add(&window.tables);
                 if self.remembered.len() >= REMEMBERED {
                     self.remembered.clear();
                     self.outdated = true;
                 }
                 self.remembered.insert(text.into(), window.tables);
             }
-            Some(text) => match self.remembered.get(text) {
-                Some(tables) => self.transaction.add(tables),
-                None => self.transaction.everything = true,
-            },
+            Some(text) => {
+                let now = &mut self.parts[self.depth];
+                match self.remembered.get(text) {
+                    Some(tables) => now.add(tables),
+                    None => now.everything = true,
+                }
+            }
         }
     }
 
@@ -87,31 +133,28 @@ impl WriteLog {
             }
             None => {
                 self.outdated = true;
-                self.transaction.note(context);
+                self.now().note(context);
             }
         }
     }
 
     /// A table is written past any statement.
     pub(crate) fn add(&mut self, table: &str) {
-        self.transaction.insert(&table.to_ascii_lowercase().into());
+        self.now().insert(&table.to_ascii_lowercase().into());
     }
 
     /// Whether more may be written so far than tables.
     pub(crate) fn is_everything(&self) -> bool {
-        self.transaction.everything
+        self.parts.iter().take(self.depth + 1).any(|part| part.everything)
     }
 
-    /// What the transaction has written, after it was committed.
+    /// What the transaction writes, at its end.
     pub(crate) fn written(&mut self) -> Written {
-        let Tables { names, everything } = &self.transaction;
-        let written = if *everything {
-            Written::Everything
-        } else {
-            Written::Tables(names.iter().map(|name| Box::from(&**name)).collect())
-        };
-        self.transaction.clear();
-        written
+        let Some(Tables { names, everything: false }) = self.parts.first() else { return Written::Everything };
+        if **names != *self.told {
+            self.told = names.iter().map(Arc::clone).collect();
+        }
+        Written::Tables(Arc::clone(&self.told))
     }
 }
 

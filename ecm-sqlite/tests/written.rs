@@ -4,7 +4,7 @@ mod support;
 
 use ecm_core::{CheckIn, Commit, Connection, Durability, Loan, Member, Time, Transact, Written};
 use ecm_sqlite::{JournalMode, SqliteConfig, SqliteConnection, Tx};
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc};
 use support::{Place, begin, done, prepared, read};
 
 const SCHEMA: &str = "
@@ -42,7 +42,7 @@ fn after(writer: &mut SqliteConnection, work: impl FnOnce(&Tx)) -> Written {
 }
 
 fn tables<const N: usize>(names: [&str; N]) -> Written {
-    Written::Tables(names.map(Box::from).into())
+    Written::Tables(names.map(Arc::from).into())
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_tables_are_those_of_the_statements_their_triggers_and_their_foreign_keys(
         ("update plain set v = 1 where 0", tables(["plain"])),
         ("with x(a) as (select 3) insert into plain(v) select a from x", tables(["plain"])),
         ("select * from plain", tables([])),
-        ("pragma user_version = 3", tables([])),
+        ("pragma user_version = 3", Written::Everything),
     ] {
         // From the authorizer the first time, from memory afterwards.
         for run in 0..3 {
@@ -232,7 +232,7 @@ fn the_log_is_still_taken_over_into_the_file_after_as_many_pages_as_configured()
 }
 
 #[test]
-fn a_member_that_was_undone_counts_and_a_failed_commit_tells_everything() {
+fn a_member_that_was_undone_does_not_count_and_a_failed_commit_tells_everything() {
     let (_place, mut writer) = place();
     begin(&mut writer);
     writer.enter().unwrap();
@@ -240,9 +240,15 @@ fn a_member_that_was_undone_counts_and_a_failed_commit_tells_everything() {
     assert!(matches!(writer.leave(false), Member::Undone));
     writer.enter().unwrap();
     writer.tx().execute("delete from plain", []).unwrap();
+    assert_eq!(writer.writing(), tables([]), "it is open");
     assert!(matches!(writer.leave(true), Member::Kept));
+    writer.enter().unwrap();
+    assert!(writer.tx().execute_batch("create table fresh(a); drop table keyed").is_ok() && writer.changes_schema());
+    assert!(matches!(writer.leave(false), Member::Undone));
+    assert!(!writer.changes_schema());
+    assert_eq!(writer.writing(), tables(["plain"]));
     done(writer.commit());
-    assert_eq!(writer.written(), tables(["log", "plain"]));
+    assert_eq!(writer.written(), tables(["plain"]));
     writer.begin(Durability::Configured).unwrap();
     writer.tx().execute("delete from log", []).unwrap();
     writer.roll_back().unwrap();

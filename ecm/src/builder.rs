@@ -9,7 +9,6 @@ use crate::{
     report::Observers,
     topology::{Group, GroupShared, Topology},
     versions::Versions,
-    write_marks::WriteMarks,
 };
 use ecm_core::{
     Backend, Balancer, Breaker, Cache, Clock, FirstFit, NeverOpen, NoCache, Observer, Sizing, SystemClock, Transact,
@@ -237,7 +236,6 @@ impl Recipes {
             id,
             balancer: (self.balancer)(&GroupInfo::new(Arc::clone(name))),
             statements: Registry::default(),
-            writes: WriteMarks::default(),
         })
     }
 }

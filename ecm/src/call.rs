@@ -165,14 +165,14 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             progress.cached = true;
             return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
         }
-        // Captured before anything is read: a write that ends in between makes the entry worthless.
-        let version = shelf.version();
+        // Captured before anything is read: a commit in between makes the entry worthless.
+        let versions = self.job.reads().and_then(|tables| shelf.versions(tables));
         let result = route.wait(&mut self.job, &self.context);
         *progress = route.progress;
         // A copy may lag behind the version that the primary is at.
         let from_primary = group.primary().is_none_or(|primary| progress.database == Some(&group.nodes[primary].name));
-        if let (Ok(_), Some(version), true) = (&result, version, from_primary) {
-            self.job.store(&shelf, version);
+        if let (Ok(_), Some(versions), true) = (&result, versions, from_primary) {
+            self.job.store(&shelf, versions);
         }
         result
     }
@@ -249,8 +249,8 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
         self
     }
 
-    /// Serves the answer from the manager's cache, if one is stored and nothing has been written to
-    /// the group by this manager since, and stores it otherwise.
+    /// Serves the answer from the manager's cache, if one is stored and this manager has committed
+    /// nothing since to the tables that it was read from, and stores it otherwise.
     ///
     /// Writes by other processes are not noticed: ask for it only where this manager is the only
     /// writer. Stored are answers of statements that only read, from ordinary tables, and are

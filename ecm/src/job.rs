@@ -20,8 +20,8 @@ pub(crate) mod sealed {
     use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
     use crate::{
         shelf::Shelf,
+        start::Start,
         unit_of_work::{hooks::Ended, under_way::Place},
-        write_marks::Start,
     };
     use ecm_core::{Error, TableVersion, Transact};
     use ecm_pool::{Lane, Terms, Transacted};
@@ -92,8 +92,15 @@ pub(crate) mod sealed {
             None
         }
 
-        /// Stores what [`run`](Work::run) has read, at the version captured before it read.
-        fn store(&mut self, _shelf: &Shelf<'_>, _version: TableVersion) {}
+        /// The tables that an answer for the cache is read from.
+        fn reads(&self) -> Option<&[Box<str>]> {
+            None
+        }
+
+        /// Stores what [`run`](Work::run) has read, at the versions captured before it read.
+        fn store(&mut self, _shelf: &Shelf<'_>, versions: Box<[TableVersion]>) {
+            drop(versions);
+        }
     }
 }
 

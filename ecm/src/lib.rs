@@ -61,6 +61,7 @@ mod report;
 mod route;
 mod shelf;
 pub mod single_flight;
+mod start;
 pub mod statement;
 mod store;
 mod sync;

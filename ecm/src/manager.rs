@@ -10,12 +10,13 @@ use crate::{
     statement::{AllRows, Execute, Query},
     topology::{GroupShared, Member, Target, Topology},
     versions::Versions,
+    write_marks::WriteMarks,
 };
 use ecm_core::{
     Access, Backend, Cache, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus,
     Interest, InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Transact, block_on,
 };
-use ecm_pool::{Lane, Pool, PoolParts};
+use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
@@ -413,12 +414,16 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
             ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
         };
-        let writer =
-            (!info.read_only).then(|| Lane::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Write)));
+        let marks = Arc::new(WriteMarks::default());
+        let writer = (!info.read_only).then(|| {
+            let lane = Lane::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Write));
+            lane.watched_by(Arc::clone(&marks) as Arc<dyn CommitWatch>)
+        });
         let readers = Pool::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Read));
         Member {
             readers,
             writer,
+            marks,
             breaker: (self.recipes.breaker)(&info),
             breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
             backend,

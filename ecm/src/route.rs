@@ -1,9 +1,9 @@
 use crate::{
     job::{Way, Work},
     manager::Shared,
+    start::Start,
     topology::{Group, Member, Target, Topology},
     unit_of_work::{hooks::Ended, under_way},
-    write_marks::Start,
 };
 use ecm_core::{
     Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, Fault,
@@ -297,16 +297,13 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             let result = match (self.way, &member.writer) {
                 (Way::Write(durability), Some(lane)) => {
                     let terms = self.terms(durability, job.shares(), now);
-                    let mut mark = None;
                     let mut schema = false;
                     let transacted = lane.write_now(&terms, |connection| {
-                        mark = Some(self.group.shared.writes.begin());
                         let ran = job.run(connection);
                         schema = connection.changes_schema();
                         ran
                     });
                     self.forget_statements(schema);
-                    drop(mark);
                     transacted.map(|transacted| self.transacted(member, transacted))
                 }
                 (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
@@ -393,7 +390,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         now: Time,
     ) -> Result<J::Output, Error> {
         let terms = self.terms(durability, job.shares(), now);
-        let start = Arc::new(Start::new(&self.group.shared, &self.manager.clock));
+        let start = Arc::new(Start::new(&self.manager.clock));
         let mut schema = false;
         let transacted = match job.send(lane, &terms, &start) {
             Some(sent) => sent.await,
@@ -410,8 +407,6 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         self.forget_statements(schema);
         let ran_at = start.at().unwrap_or_else(|| self.manager.clock.now());
         self.progress.waited += ran_at.since(now);
-        // Before the caller hears of it: what others have read before does not count any more.
-        drop(start);
         self.transacted(member, transacted?)
     }
 

@@ -1,6 +1,7 @@
 use crate::{
     manager::Shared,
     topology::{Group, GroupShared},
+    write_marks::WriteMarks,
 };
 use ecm_core::{Backend, Cache, Clock, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
 use ecm_pool::Lane;
@@ -17,6 +18,8 @@ pub struct Shelf<'a> {
     /// Entries that were found and not served.
     stale: &'a AtomicU64,
     group: &'a GroupShared,
+    /// Of the primary; `None` where nobody writes.
+    marks: Option<&'a WriteMarks>,
     /// Of the version of the configuration that the call goes by.
     epoch: u64,
     /// Where the primary's last commit stood when the call began: whatever is read later has seen it.
@@ -31,25 +34,26 @@ impl<'a> Shelf<'a> {
         group: &'a Group<B>,
         now: Time,
     ) -> Self {
-        let primary = group.primary().and_then(|primary| group.members[primary].writer.as_ref());
-        let position = primary.map(Lane::position).unwrap_or_default();
+        let primary = group.primary().map(|primary| &*group.members[primary]);
+        let position = primary.and_then(|primary| primary.writer.as_ref()).map(Lane::position).unwrap_or_default();
+        let marks = primary.map(|primary| &*primary.marks);
         let Shared { cache, stale, clock, .. } = manager;
-        Self { cache: &**cache, stale, group: &group.shared, epoch: group.epoch, position, now, clock: &**clock }
+        Self { cache: &**cache, stale, group: &group.shared, marks, epoch: group.epoch, position, now, clock: &**clock }
     }
 
     pub(crate) fn group(&self) -> u32 {
         self.group.id
     }
 
-    /// The version of the group now; `None` while it is written.
-    pub(crate) fn version(&self) -> Option<TableVersion> {
-        self.group.writes.quiet()
+    /// The versions of these tables now; `None` while a write to one of them is being committed.
+    pub(crate) fn versions(&self, tables: &[Box<str>]) -> Option<Box<[TableVersion]>> {
+        self.marks.map_or_else(|| Some(Box::default()), |marks| marks.quiet(tables))
     }
 
     /// The rows under a key, if they are current.
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Rows>> {
         let entry = self.cache.get(key, self.now)?;
-        if entry.epoch == self.epoch && self.group.writes.current(&entry.versions) {
+        if entry.epoch == self.epoch && self.marks.is_none_or(|marks| marks.current(&entry.versions)) {
             return Some(Arc::clone(&entry.rows));
         }
         // The cache has counted a hit, and does not know that it was none.
@@ -57,12 +61,12 @@ impl<'a> Shelf<'a> {
         None
     }
 
-    pub(crate) fn put(&self, key: KeyRef<'_>, rows: Arc<Rows>, version: TableVersion) {
+    pub(crate) fn put(&self, key: KeyRef<'_>, rows: Arc<Rows>, versions: Box<[TableVersion]>) {
         let key = key.to_key();
         let entry = Entry {
             bytes: key.bytes() + rows.bytes() + size_of::<Entry>(),
             rows,
-            versions: Box::new([version]),
+            versions,
             epoch: self.epoch,
             position: self.position,
             stored: self.now,

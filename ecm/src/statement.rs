@@ -8,7 +8,7 @@ use crate::{
     decode::decode,
     job::{Sent, Way, Work},
     shelf::Shelf,
-    write_marks::Start,
+    start::Start,
 };
 use ecm_core::{
     Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, KeyRef, Kind, Loan, Prepared,
@@ -161,9 +161,9 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         Some(S::from_rows(&rows))
     }
 
-    fn store(&mut self, shelf: &Shelf<'_>, version: TableVersion) {
+    fn store(&mut self, shelf: &Shelf<'_>, versions: Box<[TableVersion]>) {
         if let (Some(rows), Ok(values)) = (self.read.take(), self.bound.values()) {
-            shelf.put(KeyRef::new(shelf.group(), self.bound.statement().id, &values), rows, version);
+            shelf.put(KeyRef::new(shelf.group(), self.bound.statement().id, &values), rows, versions);
         }
     }
 }
@@ -204,6 +204,10 @@ impl<B: Backend> Work<B> for Execute<'_> {
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<Changes, Failure> {
+        fn reads(&self) -> Option<&[Box<str>]> {
+            Some(&self.bound.prepared.as_ref()?.analysis.reads)
+        }
+
         let values = self.bound.values()?;
         connection.execute(self.bound.statement(), &values)
     }

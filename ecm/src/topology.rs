@@ -30,7 +30,6 @@ pub(crate) struct GroupShared {
     pub(crate) id: u32,
     pub(crate) balancer: Box<dyn Balancer>,
     pub(crate) statements: Registry,
-    pub(crate) writes: WriteMarks,
 }
 
 /// A database with everything that belongs to it.
@@ -41,6 +40,8 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) observers: Arc<Observers>,
     pub(crate) readers: Pool<B>,
     pub(crate) writer: Option<Lane<B>>,
+    /// What cached results of its group are judged by, where it is the primary.
+    pub(crate) marks: Arc<WriteMarks>,
     pub(crate) breaker: Box<dyn Breaker>,
     pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
     pub(crate) calls: AtomicU64,

@@ -6,7 +6,7 @@ mod fakes;
 mod lines;
 
 use ecm::{
-    ConnectionManager, Database,
+    ConnectionManager, Database, Failure,
     core::{
         Cache, CacheStats, Entry, Interest, Key, KeyRef, Time,
         testing::{Fake, TestClock},
@@ -154,19 +154,43 @@ fn a_read_that_a_write_overtakes_is_not_stored() {
 }
 
 #[test]
-fn nothing_cached_is_served_while_a_write_is_under_way() {
+fn what_a_closure_has_not_committed_changes_no_answer_and_what_it_has_does() {
     let fake = Fake::new();
     let manager = builder(&fake).cache(Map::default()).build().unwrap();
     answer(&manager);
+    let undone = manager.write(|tx| {
+        tx.set("a", 1)?;
+        Err::<(), _>(Failure::msg("no"))
+    });
+    undone.wait().unwrap_err();
+    let statements = fake.counts().statements;
+    assert_eq!((answer(&manager), fake.counts().statements), (None, statements), "nothing of it is there");
     manager
         .write(|tx| {
-            let statements = fake.counts().statements;
-            assert_eq!((answer(&manager), fake.counts().statements), (None, statements + 1));
-            Ok(tx.set("a", 1)?)
+            tx.set("a", 1)?;
+            assert_eq!(answer(&manager), None, "nobody else can see it yet");
+            Ok(())
         })
         .wait()
         .unwrap();
     assert_eq!(answer(&manager), Some(1));
+}
+
+#[test]
+fn after_a_commit_of_unknown_outcome_nothing_cached_is_served_until_the_next_one() {
+    let fake = Fake::new();
+    let manager = builder(&fake).cache(Map::default()).build().unwrap();
+    manager.execute("set a").bind(1).wait().unwrap();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    fake.lose_commits(1);
+    manager.execute("set a").bind(2).wait().unwrap_err();
+    for _ in 0..2 {
+        let statements = fake.counts().statements;
+        assert_eq!((answer(&manager), fake.counts().statements), (Some(2), statements + 1), "it may come to light");
+    }
+    manager.execute("set b").bind(1).wait().unwrap();
+    let statements = fake.counts().statements;
+    assert_eq!((answer(&manager), answer(&manager), fake.counts().statements), (Some(2), Some(2), statements + 1));
 }
 
 #[test]
