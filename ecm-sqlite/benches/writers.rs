@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! cargo bench -p ecm-sqlite --bench writers
+//! cargo bench -p ecm-sqlite --bench writers threads-16
 //! ```
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 

@@ -1,7 +1,7 @@
 use crate::{
     SqliteConnection, Synchronous,
     control::Control,
-    fault::{code_of, refused, worded},
+    fault::{code_of, failed, refused, worded},
     guard::Mode,
     handle,
 };
@@ -27,7 +27,7 @@ impl Transact for SqliteConnection {
         if let Err(error) = self.control(Mode::Begin, Control::BeginImmediate) {
             // The state decides: an interrupted BEGIN may have begun.
             self.end_transaction();
-            return Err(error.into());
+            return Err(self.explain_busy(error));
         }
         let db = self.db_ref();
         db.guard.set_in_transaction(true);
@@ -115,14 +115,14 @@ impl Transact for SqliteConnection {
                 }
                 // What this connection keeps in memory may differ from what is on the disk.
                 self.spoilt = true;
+                if self.displaces_failed_commit() {
+                    return Commit::RolledBack(error.into());
+                }
                 Commit::Unknown(error.into())
             }
         }
     }
 
-    /// As the trait says. The tables are known exactly where the database has a log: its state tells
-    /// whether somebody else has committed, and SQLite tells what the statements write that ran.
-    fn written(&mut self) -> Written {
     fn writing(&mut self) -> Written {
         let db = self.db_ref();
         match db.guard.writes() {
@@ -131,7 +131,11 @@ impl Transact for SqliteConnection {
         }
     }
 
+    /// As the trait says. The tables are known exactly where the database has a log: its state tells
+    /// whether somebody else has committed, and SQLite tells what the statements write that ran.
+    fn written(&mut self) -> Written {
         let exactly = std::mem::take(&mut self.course.alone) && !self.db_ref().is_marked();
+        let moved = self.course.known != self.course.begun;
         let db = self.db_ref();
         match db.guard.writes() {
             Some(mut writes) if exactly => match writes.written() {
@@ -139,7 +143,6 @@ impl Transact for SqliteConnection {
                 Written::Tables(tables) if tables.is_empty() && moved => Written::Everything,
                 written => written,
             },
-        let moved = self.course.known != self.course.begun;
             _ => Written::Everything,
         }
     }
@@ -166,10 +169,10 @@ impl SqliteConnection {
             let undone = this.control(Mode::End, Control::RollbackTo);
             undone.and_then(|()| this.control(Mode::End, Control::Release)).is_ok()
         };
+        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(false));
         if undo(self) {
             return true;
         }
-        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(false));
         // A statement of the member's that still writes stands in the way.
         self.reset_leaked();
         if !self.is_autocommit() && undo(self) {
@@ -177,6 +180,47 @@ impl SqliteConnection {
         }
         self.end_transaction();
         false
+    }
+
+    /// Says who keeps a transaction from beginning: within the manager nobody can.
+    fn explain_busy(&self, error: rusqlite::Error) -> Failure {
+        if code_of(&error) & 0xff != ffi::SQLITE_BUSY {
+            return error.into();
+        }
+        let holds = "another process, or a connection that is not the manager's, holds the lock for writing";
+        if self.db_ref().guard.stopped() {
+            return failed(format_args!("{holds}, and has not released it before the deadline of this call"), error);
+        }
+        let timeout = self.config.busy_timeout;
+        failed(format_args!("{holds}, and has not released it within the busy_timeout of {timeout:?}"), error)
+    }
+
+    /// Puts an empty commit, synced, in the place in the log where a failed one may stand; answers whether
+    /// nobody can ever see that one any more.
+    ///
+    /// The header of the wal-index tells that it is not visible: it is as it was before. Others find in the
+    /// log what begins after the last frame that the header names, which the empty commit overwrites:
+    /// the checksum of each frame covers those before it.
+    fn displaces_failed_commit(&mut self) -> bool {
+        let Some(begun) = self.course.begun.filter(|_| self.is_at_rest()) else { return false };
+        let synced = self.set_synchronous(Mode::End, Synchronous::Full);
+        self.synced |= synced.is_ok();
+        let displaced = synced.and_then(|()| self.control(Mode::Begin, Control::BeginImmediate)).and_then(|()| {
+            let db = self.db_ref();
+            let header = || db.connection.look().map(|look| look.header);
+            if header() != Some(begun) {
+                return Ok(false);
+            }
+            // Writes a page, although it changes nothing.
+            let _entered = db.guard.enter(Mode::End);
+            let version: i64 = db.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            db.connection.pragma_update(None, "user_version", version)?;
+            db.guard.allow_commit(true);
+            db.connection.run(Control::Commit)?;
+            Ok(header() != Some(begun))
+        });
+        self.end_transaction();
+        displaced.unwrap_or(false)
     }
 
     /// Sees whether the commit that was just made is the only one since the last of this connection.

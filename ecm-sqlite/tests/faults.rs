@@ -119,21 +119,75 @@ fn a_commit_whose_pages_cannot_be_written_is_never_called_done_and_is_whole_or_a
     }
 }
 
+/// Commits a row on a disk whose next syncs of the log fail, so many of them.
+fn commit_where_syncs_fail(disk: &FaultyDisk, place: &Place, times: u64) -> Commit {
+    let mut writer = place.writer();
+    writer.check_out(Loan::Write).unwrap();
+    writer.begin(Durability::Synced).unwrap();
+    writer.tx().execute("insert into t values (4, 4)", []).unwrap();
+    disk.harm(Operation::Sync, Harm::Error).on(Stored::Log).times(times);
+    let outcome = writer.commit();
+    assert_eq!(writer.check_in(), CheckIn::Discard);
+    outcome
+}
+
 #[test]
-fn a_sync_that_fails_leaves_it_unknown_whether_the_commit_is_there() {
+fn a_sync_that_fails_leaves_it_unknown_whether_the_commit_is_there_while_the_disk_fails() {
     let (disk, place) = place();
+    let outcome = commit_where_syncs_fail(&disk, &place, 2);
+    let Commit::Unknown(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(fault(&seen(failure)), Some(FaultKind::Storage));
+    let mut writer = place.writer();
+    insert(&mut writer, 5).unwrap();
+}
+
+#[test]
+fn a_commit_whose_sync_has_failed_is_displaced_and_never_comes_to_light() {
+    let (disk, place) = place();
+    let keeps = place.reader();
+    let outcome = commit_where_syncs_fail(&disk, &place, 1);
+    let Commit::RolledBack(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(fault(&seen(failure)), Some(FaultKind::Storage));
+    let there = |place: &Place| read(&mut place.reader(), |db| count(db).unwrap());
+    assert_eq!(there(&place), 3);
+    // What a process that is killed leaves: its log, and no index of it.
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |extension: &str| {
+        let name = place.path().with_extension(extension);
+        std::fs::copy(&name, folder.path().join(name.file_name().unwrap())).unwrap();
+    };
+    copy("db");
+    copy("db-wal");
+    let recovered = rusqlite::Connection::open(folder.path().join(place.path().file_name().unwrap())).unwrap();
+    assert_eq!(recovered.query_row("select count(*) from t", [], |row| row.get(0)), Ok(3_i64));
+    drop(keeps);
+}
+
+#[test]
+fn what_somebody_else_commits_after_a_failed_commit_is_never_overwritten() {
+    let (disk, place) = place();
+    let stranger = place.stranger();
     let mut writer = place.writer();
     writer.check_out(Loan::Write).unwrap();
     writer.begin(Durability::Synced).unwrap();
     writer.tx().execute("insert into t values (4, 4)", []).unwrap();
     disk.harm(Operation::Sync, Harm::Error).on(Stored::Log).times(1);
-    let outcome = writer.commit();
-    let Commit::Unknown(failure) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(fault(&seen(failure)), Some(FaultKind::Storage));
-    assert_eq!(writer.check_in(), CheckIn::Discard);
+    // Comes between the failed commit and the look at the header.
+    stranger.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    std::thread::scope(|scope| {
+        let (locked, waits) = std::sync::mpsc::channel();
+        scope.spawn(move || {
+            locked.send(()).unwrap();
+            stranger.execute_batch("insert into t values (9, 9)").unwrap();
+        });
+        waits.recv().unwrap();
+        let outcome = writer.commit();
+        assert!(matches!(outcome, Commit::Unknown(_) | Commit::RolledBack(_)), "{outcome:?}");
+    });
+    writer.check_in();
     drop(writer);
-    let mut writer = place.writer();
-    insert(&mut writer, 5).unwrap();
+    let rows = read(&mut place.reader(), |db| count(db).unwrap());
+    assert_eq!(rows, 4, "what the other has committed is there, and is never overwritten");
 }
 
 #[test]

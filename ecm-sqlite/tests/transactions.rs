@@ -228,8 +228,10 @@ fn beginning_waits_for_another_program_as_long_as_configured_and_then_nothing_ha
     let stranger = place.stranger();
     stranger.execute_batch("begin immediate").unwrap();
     writer.check_out(Loan::Write).unwrap();
-    let failure = writer.begin(Durability::Synced).unwrap_err();
-    assert_eq!(seen(failure).fault().map(|fault| fault.kind), Some(FaultKind::Busy));
+    let error = seen(writer.begin(Durability::Synced).unwrap_err());
+    assert_eq!(error.fault().map(|fault| fault.kind), Some(FaultKind::Busy));
+    let text = error.to_string();
+    assert!(text.contains("another process") && text.contains("the busy_timeout of 20ms"), "{text}");
     assert!(!writer.stopped(), "no limit was hit");
     assert!(writer.tx().execute("insert into t values (1, 1)", []).is_err(), "nothing runs outside a transaction");
     assert_eq!(writer.check_in(), CheckIn::Clean);
@@ -246,7 +248,8 @@ fn beginning_ends_with_the_limit_of_the_loan_where_that_comes_first() {
     stranger.execute_batch("begin immediate").unwrap();
     writer.check_out(Loan::Write).unwrap();
     writer.limit(Limit::Until(Time::START));
-    assert!(writer.begin(Durability::Configured).is_err());
+    let text = seen(writer.begin(Durability::Configured).unwrap_err()).to_string();
+    assert!(text.contains("another process") && text.contains("before the deadline"), "{text}");
     assert!(writer.stopped());
     assert_eq!(writer.check_in(), CheckIn::Clean);
     stranger.execute_batch("commit").unwrap();
