@@ -1,5 +1,6 @@
 use crate::{
     Parameter,
+    batch::Batch,
     job::{Analyse, Job, Way, Write, WriteOnce},
     manager::Shared,
     route::{Progress, Route},
@@ -144,7 +145,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     fn serve(&mut self, began: Time, progress: &mut Progress<'m>) -> Result<J::Output, Error> {
         self.manager.check_open()?;
         let deadline = self.deadline(began);
-        if let Some(sql) = self.job.sql() {
+        while let Some(sql) = self.job.unprepared() {
             let prepared = self.prepare(sql, began, deadline, progress)?;
             self.job.prepared(prepared)?;
         }
@@ -272,6 +273,57 @@ impl<'m, B: Backend<Connection: Transact>> Call<'m, B, Execute<'m>> {
     /// Binds the next parameters, in order.
     pub fn bind_all<P: Into<Parameter<'m>>>(mut self, parameters: impl IntoIterator<Item = P>) -> Self {
         parameters.into_iter().for_each(|parameter| self.job.bound.bind(parameter.into()));
+        self
+    }
+
+    /// On the disk before this returns, whatever `synchronous` is configured.
+    pub fn synced(mut self) -> Self {
+        self.job.durability = Durability::Synced;
+        self
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>> Call<'m, B, Execute<'m>> {
+    /// Runs another statement after it, in the same transaction: all of them take effect, or none. Answers
+    /// what each one changed, in order.
+    ///
+    /// Every statement is judged before the first one runs, so that none can use a table that another one
+    /// makes: do that in a closure, by [`write`](crate::ConnectionManager::write).
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ecm::ConnectionManager::open(":memory:")?;
+    /// manager.execute("CREATE TABLE account (name TEXT PRIMARY KEY, amount INTEGER)").wait()?;
+    /// let pay = "UPDATE account SET amount = amount + ?2 WHERE name = ?1";
+    /// manager.execute("INSERT INTO account VALUES ('a', 9), ('b', 0)").wait()?;
+    /// let changes = manager.execute(pay).bind("a").bind(-5).then(pay).bind("b").bind(5).wait()?;
+    /// assert_eq!((changes[0].rows, changes[1].rows), (1, 1));
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    pub fn then(self, sql: &'m str) -> Call<'m, B, Batch<'m>> {
+        self.with_job(Batch::after).then(sql)
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>> Call<'m, B, Batch<'m>> {
+    /// Runs another statement after the others.
+    pub fn then(mut self, sql: &'m str) -> Self {
+        self.job.push(sql);
+        self
+    }
+
+    /// Binds the next parameter of the last statement: the first call binds its `?1`, and so on.
+    pub fn bind(mut self, parameter: impl Into<Parameter<'m>>) -> Self {
+        self.job.bind(parameter.into());
+        self
+    }
+
+    /// Binds the next parameters of the last statement, in order.
+    pub fn bind_all<P: Into<Parameter<'m>>>(mut self, parameters: impl IntoIterator<Item = P>) -> Self {
+        parameters.into_iter().for_each(|parameter| self.job.bind(parameter.into()));
         self
     }
 

@@ -47,7 +47,12 @@ pub(crate) mod sealed {
             None
         }
 
-        /// The statement of [`sql`](Work::sql), before the first run.
+        /// The text of a statement that is still to be prepared.
+        fn unprepared(&self) -> Option<&str> {
+            None
+        }
+
+        /// The statement of [`unprepared`](Work::unprepared), before the first run.
         fn prepared(&mut self, _statement: Arc<Prepared>) -> Result<(), ecm_core::Error> {
             Ok(())
         }
@@ -87,13 +92,13 @@ pub(crate) mod sealed {
             false
         }
 
-        /// The answer from the cache, if a current one is stored.
-        fn stored(&mut self, _shelf: &Shelf<'_>) -> Option<Result<Self::Output, Failure>> {
+        /// The tables that an answer for the cache is read from.
+        fn reads(&self) -> Option<&[Box<str>]> {
             None
         }
 
-        /// The tables that an answer for the cache is read from.
-        fn reads(&self) -> Option<&[Box<str>]> {
+        /// The answer from the cache, if a current one is stored.
+        fn stored(&mut self, _shelf: &Shelf<'_>) -> Option<Result<Self::Output, Failure>> {
             None
         }
 

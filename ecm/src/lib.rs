@@ -41,6 +41,7 @@
 //! Switching one on may turn a build error into a success; it never changes a manager that already
 //! built.
 
+pub mod batch;
 mod borrowed;
 mod build_error;
 mod builder;

@@ -14,7 +14,7 @@ use ecm_core::{
     Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, KeyRef, Kind, Loan, Prepared,
     Row, Rows, TableVersion, Transact, Value, ValueRef,
 };
-use ecm_pool::{Lane, Terms};
+use ecm_pool::{Lane, Terms, Transacted};
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
 use std::{marker::PhantomData, sync::Arc};
@@ -33,7 +33,7 @@ pub(crate) type Values<'a> = SmallVec<[ValueRef<'a>; 8]>;
 const PREPARED: &str = "the route prepares a statement before it runs it";
 
 impl<'m> Bound<'m> {
-    fn new(sql: &'m str) -> Self {
+    pub(crate) fn new(sql: &'m str) -> Self {
         Self { sql, parameters: SmallVec::new(), prepared: None }
     }
 
@@ -41,11 +41,19 @@ impl<'m> Bound<'m> {
         self.parameters.push(parameter);
     }
 
+    pub(crate) fn sql(&self) -> &str {
+        self.sql
+    }
+
+    pub(crate) fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
     pub(crate) fn statement(&self) -> &Prepared {
         self.prepared.as_deref().expect(PREPARED)
     }
 
-    fn changes_schema(&self) -> bool {
+    pub(crate) fn changes_schema(&self) -> bool {
         self.prepared
             .as_ref()
             .is_some_and(|statement| statement.analysis.writes.iter().any(|table| table.starts_with("sqlite_")))
@@ -55,7 +63,13 @@ impl<'m> Bound<'m> {
         self.parameters.iter().enumerate().map(|(index, parameter)| parameter.value(index + 1)).collect()
     }
 
-    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+    /// The same for another thread; `None` before it was prepared, and where a parameter is refused.
+    pub(crate) fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
+        let statement = Arc::clone(self.prepared.as_ref()?);
+        Some((statement, self.values().ok()?.iter().map(|value| value.to_value()).collect()))
+    }
+
+    pub(crate) fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
         let (takes, given) = (statement.analysis.parameters, self.parameters.len());
         if takes != given {
             let message = format_args!("the statement takes {takes} parameters, but {given} were bound");
@@ -130,6 +144,10 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         Some(self.bound.sql)
     }
 
+    fn unprepared(&self) -> Option<&str> {
+        (!self.bound.is_prepared()).then_some(self.bound.sql)
+    }
+
     fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
         self.bound.prepared(statement)
     }
@@ -144,15 +162,50 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<S::Output, Failure> {
         if Work::<B>::cached(self) {
-            let rows = collect::<B, AllRows>(&self.bound, connection)?;
+            let rows = collect::<B, AllRows>(self.bound.statement(), &self.bound.values()?, connection)?;
             self.read = Some(Arc::clone(&rows));
             return S::from_rows(&rows);
         }
-        collect::<B, S>(&self.bound, connection)
+        collect::<B, S>(self.bound.statement(), &self.bound.values()?, connection)
+    }
+
+    /// As the trait says. Its rows are decoded twice: where it runs, so that one whose rows do not fit is
+    /// undone, and where they are wanted, so that what they become need not be sent.
+    #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
+    fn send<'l>(&self, lane: &'l Lane<B>, terms: &'l Terms, start: &Arc<Start>) -> Option<Sent<'l, S::Output>>
+    where
+        B::Connection: Transact,
+    {
+        let (statement, owned) = self.bound.owned()?;
+        let start = Arc::clone(start);
+        let sent = lane.send(terms, move |connection: &mut B::Connection| {
+            start.runs();
+            let values: Values<'_> = owned.iter().map(Value::borrow).collect();
+            let rows = collect::<B, AllRows>(&statement, &values, connection)?;
+            S::from_rows(&rows)?;
+            Ok(rows)
+        });
+        Some(Box::pin(async move {
+            Ok(match sent.await? {
+                Transacted::Committed(rows, position) => match S::from_rows(&rows) {
+                    Ok(output) => Transacted::Committed(output, position),
+                    // They fitted before the commit: not to be told as if nothing were there.
+                    Err(failure) => Transacted::Unknown(failure),
+                },
+                Transacted::NotBegun(failure) => Transacted::NotBegun(failure),
+                Transacted::Undone(failure) => Transacted::Undone(failure),
+                Transacted::Stopped => Transacted::Stopped,
+                Transacted::Unknown(failure) => Transacted::Unknown(failure),
+            })
+        }))
     }
 
     fn cached(&self) -> bool {
         self.cached && self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable)
+    }
+
+    fn reads(&self) -> Option<&[Box<str>]> {
+        Some(&self.bound.prepared.as_ref()?.analysis.reads)
     }
 
     fn stored(&mut self, shelf: &Shelf<'_>) -> Option<Result<S::Output, Failure>> {
@@ -168,11 +221,14 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
     }
 }
 
-fn collect<B: Backend, S: Sink>(bound: &Bound<'_>, connection: &mut B::Connection) -> Result<S::Output, Failure> {
+fn collect<B: Backend, S: Sink>(
+    statement: &Prepared,
+    values: &[ValueRef<'_>],
+    connection: &mut B::Connection,
+) -> Result<S::Output, Failure> {
     let mut sink = S::default();
-    sink.begin(&bound.statement().analysis.columns);
-    let values = bound.values()?;
-    connection.query(bound.statement(), &values, &mut |row| sink.row(row))?;
+    sink.begin(&statement.analysis.columns);
+    connection.query(statement, values, &mut |row| sink.row(row))?;
     sink.finish()
 }
 
@@ -195,6 +251,10 @@ impl<B: Backend> Work<B> for Execute<'_> {
         Some(self.bound.sql)
     }
 
+    fn unprepared(&self) -> Option<&str> {
+        (!self.bound.is_prepared()).then_some(self.bound.sql)
+    }
+
     fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
         self.bound.prepared(statement)
     }
@@ -204,10 +264,6 @@ impl<B: Backend> Work<B> for Execute<'_> {
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<Changes, Failure> {
-        fn reads(&self) -> Option<&[Box<str>]> {
-            Some(&self.bound.prepared.as_ref()?.analysis.reads)
-        }
-
         let values = self.bound.values()?;
         connection.execute(self.bound.statement(), &values)
     }
@@ -222,8 +278,7 @@ impl<B: Backend> Work<B> for Execute<'_> {
     where
         B::Connection: Transact,
     {
-        let statement = Arc::clone(self.bound.prepared.as_ref()?);
-        let owned: Box<[Value]> = self.bound.values().ok()?.iter().map(|value| value.to_value()).collect();
+        let (statement, owned) = self.bound.owned()?;
         let start = Arc::clone(start);
         Some(Box::pin(lane.send(terms, move |connection: &mut B::Connection| {
             start.runs();

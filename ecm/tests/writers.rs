@@ -6,18 +6,20 @@ mod waiting;
 
 use ecm::{
     ConnectionManager, Database, Error, Executed, Failure, Kind, Stage,
-    core::{Clock, FaultKind, SystemClock, testing::TestClock},
+    core::{Changes, Clock, FaultKind, SystemClock, testing::TestClock},
     sqlite::{Sqlite, rusqlite},
 };
+use serde::{Deserialize, Deserializer};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
+        Mutex,
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    thread,
+    thread::{self, ThreadId},
     time::Duration,
 };
 use waiting::together;
@@ -131,6 +133,32 @@ fn among_others_by<T: Send>(
 
 fn constraint(error: &Error) -> bool {
     error.executed() == Executed::No && error.fault().is_some_and(|fault| fault.kind == FaultKind::Constraint)
+}
+
+/// A number that tells on which threads it was decoded.
+struct Traced(i64);
+
+static DECODED_ON: Mutex<Vec<ThreadId>> = Mutex::new(Vec::new());
+
+impl<'de> Deserialize<'de> for Traced {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DECODED_ON.lock().unwrap().push(thread::current().id());
+        i64::deserialize(deserializer).map(Self)
+    }
+}
+
+#[test]
+fn a_query_that_writes_is_run_by_whoever_has_the_writer_and_undone_where_its_rows_do_not_fit() {
+    let sql = "INSERT INTO strict VALUES (7) RETURNING id";
+    let (error, runs) = among_others(|manager| manager.query(sql).one::<String>().wait().unwrap_err());
+    assert!(error.kind() == Kind::Decode && error.executed() == Executed::No && runs == 2, "{error:?}, {runs}");
+    let (answer, _) = among_others(|manager| {
+        let id = manager.query(sql).one::<Traced>().wait().map(|traced| traced.0);
+        let threads: HashSet<ThreadId> = DECODED_ON.lock().unwrap().drain(..).collect();
+        manager.execute("DELETE FROM strict").wait().unwrap();
+        (id, threads.len())
+    });
+    assert!(matches!(answer, (Ok(7), 2)), "{answer:?}");
 }
 
 #[test]
@@ -295,6 +323,72 @@ fn what_is_to_run_once_runs_once_among_others() {
         runs
     });
     assert_eq!((runs, others), (2, 2));
+}
+
+#[test]
+fn several_statements_take_effect_together_or_not_at_all_alone_and_among_others() {
+    let parent = "INSERT INTO parent VALUES (?1)";
+    let batch = |manager: &ConnectionManager, last: &str| {
+        let first = "INSERT INTO child (parent) VALUES (1)";
+        manager.execute(first).then(parent).bind(1).then(last).wait()
+    };
+    let alone = |last| {
+        let folder = tempfile::tempdir().unwrap();
+        batch(&manager(&folder.path().join("a.db")), last)
+    };
+    for among in [false, true] {
+        let sql = "INSERT OR ROLLBACK INTO strict VALUES (-1)";
+        let error =
+            if among { among_others(|manager| batch(manager, sql).unwrap_err()).0 } else { alone(sql).unwrap_err() };
+        assert!(constraint(&error) && error.sql() == Some(sql), "{error:?}");
+    }
+    let error = alone("DELETE FROM nothing").unwrap_err();
+    assert!(error.sql() == Some("DELETE FROM nothing") && error.executed() == Executed::No, "{error:?}");
+    assert_eq!(
+        alone("INSERT INTO strict VALUES (5), (6)").unwrap().iter().map(|one| one.rows).collect::<Vec<_>>(),
+        [1, 1, 2]
+    );
+    let (changes, runs) = among_others(|manager| {
+        let changes = batch(manager, "INSERT INTO strict VALUES (5), (6)").unwrap();
+        let delete = manager.execute("DELETE FROM child").then("DELETE FROM parent").then("DELETE FROM strict");
+        (changes, delete.wait().unwrap())
+    });
+    let figures = |changes: &[Changes]| changes.iter().map(|one| (one.rows, one.last_insert_rowid)).collect::<Vec<_>>();
+    assert_eq!(figures(&changes.0), [(1, Some(1)), (1, Some(1)), (2, Some(6))]);
+    assert_eq!((figures(&changes.1), runs), (vec![(1, None), (1, None), (2, None)], 2));
+}
+
+#[test]
+fn beside_another_process_each_waits_until_its_deadline_and_hears_who_holds_the_lock() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    let manager = &manager_by(&path, SystemClock::new());
+    let stranger = rusqlite::Connection::open(&path).unwrap();
+    stranger.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = manager.execute(INSERT).bind(0).bind(0).within(Duration::from_millis(20)).wait().unwrap_err();
+    assert_eq!((error.fault().map(|fault| fault.kind), error.executed()), (Some(FaultKind::Busy), Executed::No));
+    assert!(error.to_string().contains("another process"), "{error}");
+    // One waits for the lock, those behind it for the writer; each until its own deadline.
+    let waiting = |number: u32| {
+        let writer = manager.status().database("main").unwrap().writer.unwrap();
+        writer.waiting == number && writer.lent == 1
+    };
+    let wait_for = |number| {
+        while !waiting(number) {
+            thread::yield_now();
+        }
+    };
+    thread::scope(|scope| {
+        let first = scope.spawn(|| inserts(manager, 1, 1));
+        wait_for(0);
+        let second = scope.spawn(|| writes(manager, 2, 2));
+        wait_for(1);
+        let third = manager.execute(INSERT).bind(3).bind(3).within(Duration::from_millis(20)).wait().unwrap_err();
+        assert_eq!((third.kind(), third.executed()), (Kind::Timeout(Stage::Wait), Executed::No));
+        stranger.execute_batch("COMMIT").unwrap();
+        assert_eq!((first.join().unwrap().unwrap(), second.join().unwrap().unwrap()), (1, 2), "in their order");
+    });
+    assert_eq!(rows(manager), [(1, 1), (2, 2)]);
 }
 
 #[test]
