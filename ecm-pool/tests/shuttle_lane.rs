@@ -7,16 +7,19 @@
 #![cfg(shuttle)]
 
 use ecm_core::{
-    Clock, Connection, Durability, Error, Failure, FaultKind, Kind, Time, Transact,
+    Clock, Connection, Durability, Error, Failure, FaultKind, Kind, Time, Transact, Written,
     testing::{Fake, FakeConnection, TestClock},
 };
-use ecm_pool::{Lane, PoolConfig, PoolParts, Terms, Transacted};
+use ecm_pool::{CommitEnd, CommitWatch, Lane, PoolConfig, PoolParts, Terms, Transacted};
 use shuttle::{future::block_on, thread};
 use std::{
     future::{Future, poll_fn},
     panic::Location,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     task::Poll,
     time::Duration,
 };
@@ -28,6 +31,27 @@ struct Bench {
     fake: Fake,
     clock: TestClock,
     lane: Arc<Lane<Fake>>,
+    heard: Arc<Heard>,
+}
+
+/// Counts the commits of which it hears: not before they begin, and before anybody whose they are.
+#[derive(Debug, Default)]
+struct Heard {
+    begun: AtomicU64,
+    committed: AtomicU64,
+}
+
+impl CommitWatch for Heard {
+    fn committing(&self, _: &Written) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn ended(&self, _: &Written, end: CommitEnd<'_>) {
+        assert_eq!(self.begun.fetch_sub(1, Ordering::SeqCst), 1, "one commit at a time");
+        if matches!(end, CommitEnd::Committed(_)) {
+            self.committed.fetch_add(1, Ordering::SeqCst);
+        }
+    }
 }
 
 type Action = Box<dyn FnOnce(&Bench) + Send>;
@@ -36,8 +60,11 @@ impl Bench {
     fn new() -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
         let parts = PoolParts::new("main", Arc::new(clock.clone()));
-        let lane = Arc::new(Lane::new(Arc::new(fake.clone()), PoolConfig::untended(), parts));
-        Self { fake, clock, lane }
+        let heard = Arc::<Heard>::default();
+        let watch: Arc<dyn CommitWatch> = Arc::<Heard>::clone(&heard);
+        let lane = Lane::new(Arc::new(fake.clone()), PoolConfig::untended(), parts);
+        let lane = Arc::new(lane.watched_by(watch));
+        Self { fake, clock, lane, heard }
     }
 
     fn threads(&self, actions: Vec<Action>) {
@@ -59,6 +86,7 @@ impl Bench {
             Ok(Transacted::Committed((), position)) => {
                 assert_eq!(self.fake.committed(name), Some(1), "told before the commit");
                 assert!(self.lane.position() >= position);
+                assert!(self.heard.committed.load(Ordering::SeqCst) >= position.commit, "told before the watch");
                 true
             }
             Ok(Transacted::Undone(_)) => {

@@ -239,6 +239,38 @@ mod tests {
     }
 
     #[test]
+    fn whoever_has_seen_a_commit_is_served_nothing_older_whatever_runs_meanwhile() {
+        const COMMITS: u64 = 20_000;
+        let (marks, row) = (WriteMarks::default(), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            let (marks, row) = (&marks, &row);
+            scope.spawn(move || {
+                for number in 1..=COMMITS {
+                    let writes = if number % 16 == 0 { Written::Everything } else { tables(&["a"]) };
+                    marks.committing(&writes);
+                    row.store(number, Ordering::SeqCst);
+                    marks.ended(&writes, CommitEnd::Committed(&writes));
+                }
+            });
+            for _ in 0..2 {
+                scope.spawn(move || {
+                    let mut stored: Option<(Box<[TableVersion]>, u64)> = None;
+                    while row.load(Ordering::SeqCst) < COMMITS {
+                        let seen = row.load(Ordering::SeqCst);
+                        if let Some((versions, kept)) = &stored
+                            && marks.current(versions)
+                        {
+                            assert!(*kept >= seen, "{kept} was served after {seen} had been seen");
+                            continue;
+                        }
+                        stored = read(marks, &["a"]).map(|versions| (versions, row.load(Ordering::SeqCst)));
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
     fn tables_without_end_are_told_apart_as_far_as_there_is_room() {
         let marks = WriteMarks::default();
         let names: Vec<String> = (0..MOST + 10).map(|number| format!("t{number}")).collect();

@@ -359,6 +359,38 @@ fn several_statements_take_effect_together_or_not_at_all_alone_and_among_others(
 }
 
 #[test]
+fn a_change_of_the_schema_shares_with_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = &manager(&folder.path().join("a.db"));
+    let start = commits(manager);
+    let calls: Vec<Box<dyn FnOnce() -> i64 + Send + '_>> = vec![
+        Box::new(|| inserts(manager, 1, 1).unwrap()),
+        Box::new(|| i64::try_from(manager.execute("CREATE TABLE fresh (a)").wait().unwrap().rows).unwrap()),
+        Box::new(|| inserts(manager, 2, 2).unwrap()),
+        Box::new(|| writes(manager, 3, 3).unwrap()),
+    ];
+    assert_eq!(together(manager, calls), [1, 0, 2, 3]);
+    assert_eq!(commits(manager), start + 3, "one before it, itself, and one of those after it");
+    manager.execute("INSERT INTO fresh VALUES (1)").wait().unwrap();
+}
+
+#[test]
+fn each_sees_what_those_before_it_in_the_same_transaction_have_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = &manager(&folder.path().join("a.db"));
+    let start = commits(manager);
+    let counts = || manager.write(|tx| Ok(tx.query_row("SELECT count(*) FROM row", [], |row| row.get(0))?)).wait();
+    let calls: Vec<Box<dyn FnOnce() -> i64 + Send + '_>> = vec![
+        Box::new(|| inserts(manager, 1, 1).unwrap()),
+        Box::new(move || counts().unwrap()),
+        Box::new(|| writes(manager, 2, 2).unwrap()),
+        Box::new(move || counts().unwrap()),
+    ];
+    assert_eq!(together(manager, calls), [1, 1, 2, 2]);
+    assert_eq!(commits(manager), start + 1);
+}
+
+#[test]
 fn beside_another_process_each_waits_until_its_deadline_and_hears_who_holds_the_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
