@@ -139,7 +139,7 @@ impl<'l, B: Backend<Connection: Transact>> Holder<'l, B> {
     /// Passes the transaction on; `None` if it was, itself if the next one has gone away.
     fn pass_to(mut self, me: Waiting<B>) -> Option<Self> {
         let seat = Arc::clone(&me.seat);
-        match seat.tell(News::Turn(Box::new(Turn { me, batch: self.batch.take() }))) {
+        match seat.tell(News::Turn(Box::new(Turn { me, batch: self.batch.take(), quick: false }))) {
             Ok(waker) => {
                 waker.into_iter().for_each(Waker::wake);
                 None

@@ -3,9 +3,13 @@ use crate::{
     batch::{Holder, SPAN, Stand},
     commit_watch::Committing,
     errand::Desk,
-    line::{Joined, Line},
+    line::{Claim, Joined, Line, Looks},
     seat::{End, News, Seat, Turn, Waiting},
-    sync::{Mutex, lock},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+        lock,
+    },
 };
 use ecm_core::{
     Access, Alarm, Backend, Commit, Connection, Durability, Error, Failure, Fault, Loan, PoolStatus, Position, Time,
@@ -27,9 +31,10 @@ use std::{
 /// between marks of its own, and one commit, after which all of them are told. Each runs in the order
 /// of its arrival; one that fails, is stopped or panics is undone alone.
 ///
-/// Waking a thread takes longer than a short write. So while turns are short, commit included, one who
-/// runs already may write again before the head of the queue is awake, for half a millisecond at most;
-/// then the head has its turn. Nobody else is overtaken.
+/// Waking a thread takes longer than a short write. So while turns are short, commit included, and the head
+/// of the queue is a closure, one who runs already may write again before it, for 0.3 ms at most; then
+/// the head has its turn, alone. Meanwhile it is awake and looks for the turn again and again, which takes
+/// processor time of nobody but an idle core. Jobs that others can run are not overtaken: they share.
 ///
 /// A closure given to [`write`](Lane::write) runs on the thread that polls its future: the writer
 /// travels from one to the next inside the open transaction. A job given to [`send`](Lane::send) owns
@@ -46,11 +51,17 @@ where
     watch: Option<Arc<dyn CommitWatch>>,
     position: Mutex<Position>,
     upkeep: Mutex<Time>,
+    /// Whether the last turn that others waited for was a long one.
+    after_long: AtomicBool,
 }
 
 /// How long a turn takes at most, to the end of its commit, after which somebody may go before those
 /// who wait: about as long as waking them. Where commits take longer, sharing them gains more.
 const SHORT: Duration = Duration::from_micros(25);
+
+/// How many turns of a waiting loop are between two looks for the turn: some microseconds. One who writes
+/// again at once is back by then.
+const PAUSE: u32 = 400;
 
 /// What became of a transaction in a [`Lane`].
 #[derive(Debug)]
@@ -88,6 +99,7 @@ where
             watch: None,
             position: Mutex::new(Position::default()),
             upkeep: Mutex::new(Time::START),
+            after_long: AtomicBool::new(false),
         }
     }
 
@@ -245,7 +257,7 @@ where
             (terms.deadline.min(terms.asked + config.connection_timeout), config.max_waiting)
         });
         let mut news = match self.line.join(me, most) {
-            Joined::Turn(me) => News::Turn(Box::new(Turn { me, batch: None })),
+            Joined::Turn(me) => News::Turn(Box::new(Turn { me, batch: None, quick: false })),
             Joined::Queued => self.hear(&seat, &terms, until).await?,
             Joined::Full => return Err(asking::queue_full(&self.pool, &self.shortage(false))),
             Joined::Closed => return Err(self.pool.shared().closed()),
@@ -272,14 +284,25 @@ where
     async fn hear(&self, seat: &Arc<Seat<B>>, terms: &Terms, until: Time) -> Result<News<B>, Error> {
         let mut listener = Listener { lane: self, seat, heard: false };
         let mut alarm = Alarm::none();
+        let mut looks = Looks::default();
         let clock = &self.pool.shared().clock;
         poll_fn(|context| {
-            let told = seat.listen(context.waker());
-            // After the waker is known, so that no call is missed.
-            let claimed = || self.line.claim(seat).map(|me| News::Turn(Box::new(Turn { me, batch: None })));
-            if let Some(news) = told.or_else(claimed) {
+            if let Some(news) = seat.listen(context.waker()) {
                 listener.heard = true;
                 return Poll::Ready(Ok(news));
+            }
+            // After the waker is known, so that no call is missed.
+            match self.line.claim(seat, &mut looks) {
+                Claim::Turn(me) => {
+                    listener.heard = true;
+                    return Poll::Ready(Ok(News::Turn(Box::new(Turn { me, batch: None, quick: true }))));
+                }
+                Claim::LookAgain if clock.now() < until => {
+                    pause();
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Claim::LookAgain | Claim::Sleep => {}
             }
             if clock.now() < until {
                 alarm = clock.wake_at(until, context.waker());
@@ -294,7 +317,7 @@ where
     /// Uses a turn: alone, or in a transaction that others share.
     async fn hold<T>(
         &self,
-        Turn { me, batch }: Turn<B>,
+        Turn { me, batch, quick }: Turn<B>,
         until: Time,
         run: &mut impl FnMut(&mut B::Connection) -> Result<T, Failure>,
     ) -> Result<Held<T>, Error> {
@@ -306,7 +329,8 @@ where
         let (now, durability) = (self.now(), me.terms.durability);
         turn.since = Some(now);
         let shares = |waiting: &Waiting<B>| waiting.shares(durability, now, SPAN);
-        if !(shares(&me) && self.line.is_headed_by(shares)) {
+        let alone = quick && me.errand.is_none();
+        if alone || !(shares(&me) && self.line.is_headed_by(shares)) {
             return Ok(Held::Alone(self.alone(writer, &me.terms, run)));
         }
         writer.limit(me.terms.limit());
@@ -342,17 +366,17 @@ where
         self.pool.shared().clock.now()
     }
 
-    /// Ends a turn in which the writer was used since then, if that is known. After a short one somebody
-    /// may go before the head of the queue.
+    /// Ends a turn in which the writer was used since then, if that is known. Unless it is the second long
+    /// one in a row somebody may go before the head of the queue.
     pub(crate) fn end_turn(&self, since: Option<Time>) {
         if self.line.rest() {
             return;
         }
         let now = self.now();
-        match since {
-            Some(since) if now.since(since) < SHORT => self.line.lay_down(now),
-            _ => self.line.pass(),
-        }
+        let short = since.is_some_and(|since| now.since(since) < SHORT);
+        // One long turn among short ones says nothing: a thread that was set aside for a moment.
+        let after_long = self.after_long.swap(!short, Ordering::Relaxed);
+        if since.is_some() && (short || !after_long) { self.line.lay_down(now) } else { self.line.pass() }
     }
 
     pub(crate) fn line(&self) -> &Line<B> {
@@ -419,6 +443,13 @@ where
     /// By hand: deriving would ask for more than `B: Backend`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lane").field("pool", &self.pool).field("position", &self.position()).finish_non_exhaustive()
+    }
+}
+
+/// Lets some time pass between two looks, about as much as a short write takes.
+fn pause() {
+    for _ in 0..PAUSE {
+        std::hint::spin_loop();
     }
 }
 

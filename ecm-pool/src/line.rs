@@ -7,15 +7,19 @@ use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 /// How long those who run already may go before the head of the queue, which sleeps.
 ///
-/// Waking a thread takes as long as several short writes. Long against that, short against what a
-/// lock that knows no order makes its waiters wait.
-const LEAD: Duration = Duration::from_micros(500);
+/// Waking a thread takes as long as several short writes. Long against that; and those who wait, each of
+/// whom may be overtaken for so long, wait a fraction of what a lock that knows no order makes them wait.
+const LEAD: Duration = Duration::from_micros(300);
+
+/// How often the head of the queue looks for the turn, once it is awake, before it sleeps again: about as
+/// long as the lead lasts.
+const MOST_LOOKS: u32 = 100;
 
 /// Those who wait before the writer, in the order of their arrival, and whether one has the turn.
 ///
 /// There is one turn: the right to borrow the writer, or the writer itself inside an open
 /// transaction. Whoever has it passes it on to the head of the queue, or lays it down and calls the
-/// head, who takes it unless somebody who runs already is faster. After [`LEAD`] it is passed on.
+/// head, who takes it once nobody who runs already wants it. After [`LEAD`] it is passed on.
 pub(crate) struct Line<B: Backend<Connection: Transact>>(Mutex<State<B>>);
 
 struct State<B: Backend<Connection: Transact>> {
@@ -27,6 +31,23 @@ struct State<B: Backend<Connection: Transact>> {
     overtaken_since: Option<Time>,
     /// Whether the head was called, and has not come yet.
     called: bool,
+}
+
+/// What the head of the queue has seen since it was called.
+#[derive(Default)]
+pub(crate) struct Looks {
+    taken: u32,
+    /// Whether nobody had the turn at the last look.
+    free: bool,
+}
+
+/// What the head of the queue gets that comes for its turn.
+pub(crate) enum Claim<B: Backend<Connection: Transact>> {
+    Turn(Waiting<B>),
+    /// Somebody goes before it, and not for long.
+    LookAgain,
+    /// It will be called, or told.
+    Sleep,
 }
 
 /// What a caller gets who joins.
@@ -73,17 +94,28 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         Joined::Queued
     }
 
-    /// Takes the turn that was laid down, for the head of the queue alone.
-    pub(crate) fn claim(&self, seat: &Arc<Seat<B>>) -> Option<Waiting<B>> {
+    /// Takes the turn that was laid down, for the head of the queue alone: if nobody else has taken it
+    /// between two looks.
+    pub(crate) fn claim(&self, seat: &Arc<Seat<B>>, looks: &mut Looks) -> Claim<B> {
         let mut state = lock(&self.0);
         if !state.queue.front().is_some_and(|head| Arc::ptr_eq(&head.seat, seat)) {
-            return None;
+            return Claim::Sleep;
         }
-        state.called = false;
-        if std::mem::replace(&mut state.taken, true) {
-            return None;
+        looks.taken += 1;
+        if state.taken {
+            looks.free = false;
+            if state.overtaken_since.is_some() && looks.taken <= MOST_LOOKS {
+                return Claim::LookAgain;
+            }
+            state.called = false;
+            looks.taken = 0;
+            return Claim::Sleep;
         }
-        state.pop()
+        if !std::mem::replace(&mut looks.free, true) {
+            return Claim::LookAgain;
+        }
+        state.taken = true;
+        state.pop().map_or(Claim::Sleep, Claim::Turn)
     }
 
     /// Takes a caller out of the queue; false if it is not there.
@@ -125,6 +157,11 @@ impl<B: Backend<Connection: Transact>> Line<B> {
 
     /// Passes the turn on to the head of the queue.
     pub(crate) fn pass(&self) {
+        self.pass_on(false);
+    }
+
+    /// Passes the turn on; `quick` where turns are short.
+    fn pass_on(&self, quick: bool) {
         loop {
             let mut state = lock(&self.0);
             let Some(me) = state.pop() else {
@@ -133,7 +170,7 @@ impl<B: Backend<Connection: Transact>> Line<B> {
             };
             drop(state);
             let seat = Arc::clone(&me.seat);
-            if let Ok(waker) = seat.tell(News::Turn(Box::new(Turn { me, batch: None }))) {
+            if let Ok(waker) = seat.tell(News::Turn(Box::new(Turn { me, batch: None, quick }))) {
                 waker.into_iter().for_each(Waker::wake);
                 return;
             }
@@ -154,9 +191,14 @@ impl<B: Backend<Connection: Transact>> Line<B> {
     /// gone before it for long enough.
     pub(crate) fn lay_down(&self, now: Time) {
         let mut state = lock(&self.0);
-        if now >= *state.overtaken_since.get_or_insert(now) + LEAD {
+        // One whose job others can run wakes up for nothing but the answer, and shares a commit.
+        if state.queue.front().is_some_and(|head| head.errand.is_some()) {
             drop(state);
             return self.pass();
+        }
+        if now >= *state.overtaken_since.get_or_insert(now) + LEAD {
+            drop(state);
+            return self.pass_on(true);
         }
         state.taken = false;
         let head = state.call();

@@ -44,6 +44,8 @@ pub(crate) struct Turn<B: Backend<Connection: Transact>> {
     pub(crate) me: Waiting<B>,
     /// The transaction that is open; `None` if the writer has to be borrowed first.
     pub(crate) batch: Option<Batch<B>>,
+    /// Whether turns are so short that waking the next one to share a commit costs more than a commit.
+    pub(crate) quick: bool,
 }
 
 /// How a write has ended.

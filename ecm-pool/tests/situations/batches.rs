@@ -264,6 +264,10 @@ fn one_that_would_make_others_wait_beyond_their_deadline_runs_again_alone() {
 fn what_does_not_share_runs_alone_in_its_turn() {
     let writers = Writers::new();
     let held = writers.held();
+    let long = |connection: &mut FakeConnection| {
+        writers.clock.advance(SECOND / 20_000);
+        add_one(connection)
+    };
     let mut once = 0;
     let mut all = vec![
         writers.writes(add_one),
@@ -271,8 +275,9 @@ fn what_does_not_share_runs_alone_in_its_turn() {
             once += 1;
             add_one(connection)
         }),
-        writers.writes_on(Terms { durability: Durability::Synced, ..writers.terms() }, add_one),
-        writers.writes_on(Terms { deadline: Time::START + SECOND / 1_000, ..writers.terms() }, add_one),
+        // After short turns even those who would share do not.
+        writers.writes_on(Terms { durability: Durability::Synced, ..writers.terms() }, long),
+        writers.writes_on(Terms { deadline: Time::START + SECOND / 1_000, ..writers.terms() }, long),
         writers.writes(add_one),
         writers.writes(add_one),
     ];
