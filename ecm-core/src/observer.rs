@@ -29,7 +29,7 @@ impl Interest {
     pub const NONE: Self = Self(0);
     /// [`Event::Call`].
     pub const CALLS: Self = Self(1);
-    /// [`Event::Opened`], [`Event::Closed`] and [`Event::Overdue`].
+    /// [`Event::Opened`], [`Event::Closed`], [`Event::Demoted`] and [`Event::Overdue`].
     pub const CONNECTIONS: Self = Self(2);
     /// [`Event::Breaker`].
     pub const BREAKERS: Self = Self(4);
@@ -70,6 +70,13 @@ pub enum Event<'a> {
     },
     /// A connection was closed.
     Closed {
+        /// The database.
+        database: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+    /// A connection does worse than the others of its pool: from now on they are lent first.
+    Demoted {
         /// The database.
         database: &'a str,
         /// Why.
@@ -131,7 +138,9 @@ impl Event<'_> {
     pub const fn kind(&self) -> Interest {
         match self {
             Self::Call(_) => Interest::CALLS,
-            Self::Opened { .. } | Self::Closed { .. } | Self::Overdue { .. } => Interest::CONNECTIONS,
+            Self::Opened { .. } | Self::Closed { .. } | Self::Demoted { .. } | Self::Overdue { .. } => {
+                Interest::CONNECTIONS
+            }
             Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
@@ -223,6 +232,7 @@ mod tests {
             (Event::Call(&report), Interest::CALLS),
             (Event::Opened { database, took: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::Closed { database, why: "idle" }, Interest::CONNECTIONS),
+            (Event::Demoted { database, why: "slow" }, Interest::CONNECTIONS),
             (Event::Overdue { database, location: None, age: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::LogPinned { database, location: None, age: Duration::ZERO, frames: 7 }, Interest::LOGS),
             (Event::CheckpointFailed { database, error: "full", pause: Duration::ZERO }, Interest::LOGS),

@@ -97,6 +97,13 @@ pub struct PoolStatus {
     pub opened: u64,
     /// Connections closed since the start.
     pub closed: u64,
+    /// Openings that have not come back in time: each has lost its place and holds a thread.
+    pub stuck: u32,
+    /// Connections that are lent after the others, because they are slower or fail more often.
+    pub demoted: u32,
+    /// Connections that were replaced for being slower or failing more often than the others, since the
+    /// start. They count as closed and opened, too.
+    pub replaced: u64,
     /// How long the oldest loan has lasted, in seconds; `None` if nothing is lent.
     #[cfg_attr(feature = "serde", serde(serialize_with = "in_seconds"))]
     pub oldest_loan: Option<Duration>,

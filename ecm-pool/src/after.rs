@@ -8,8 +8,11 @@ pub(crate) struct After<C> {
     pub(crate) watch: Option<Watch>,
     pub(crate) tend: Option<Watch>,
     pub(crate) visit: Option<Watch>,
-    /// Whether a worker has to come.
-    pub(crate) work: bool,
+    pub(crate) guard: Option<Watch>,
+    /// The number of the worker that has to come, if one has to.
+    pub(crate) work: Option<u64>,
+    /// Why connections were demoted.
+    pub(crate) demoted: Vec<&'static str>,
     /// A waker that is only dropped: that may drop a whole task, with other waits inside.
     pub(crate) stale: Option<Waker>,
 }
@@ -30,6 +33,16 @@ pub(crate) struct Watch {
 
 impl<C> Default for After<C> {
     fn default() -> Self {
-        Self { wakers: Vec::new(), closing: Vec::new(), watch: None, tend: None, visit: None, work: false, stale: None }
+        Self {
+            wakers: Vec::new(),
+            closing: Vec::new(),
+            watch: None,
+            tend: None,
+            visit: None,
+            guard: None,
+            work: None,
+            demoted: Vec::new(),
+            stale: None,
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     opening::{Opening, Purpose},
     sync::yield_now,
 };
-use ecm_core::{Alarm, Backend, Error, Kind, Loan, Stage, Time};
+use ecm_core::{Alarm, Backend, Error, Kind, Loan, Time};
 use std::{
     panic::Location,
     task::{Context, Poll},
@@ -44,7 +44,10 @@ impl Asking {
             && let Some(lent) = pool.take_at_once(self.asked, self.from)
         {
             self.progress = Progress::Done;
-            return Poll::Ready(self.begin(lent));
+            if let Some(answer) = self.begin(lent) {
+                return Poll::Ready(answer);
+            }
+            self.progress = Progress::New;
         }
         let standing = loop {
             match self.stand(pool, context) {
@@ -61,13 +64,19 @@ impl Asking {
             }
             Standing::Lend(loaned) => self.begin(Lent::of(pool, loaned)),
             Standing::Open(vacancy) => self.open(Opening::new(pool, vacancy)),
-            Standing::TimedOut(shortage) => Err(too_late(pool, self.asked, &shortage)),
-            Standing::QueueFull(shortage) => Err(queue_full(pool, &shortage)),
+            Standing::TimedOut(shortage) => Some(Err(too_late(pool, self.asked, &shortage))),
+            Standing::QueueFull(shortage) => Some(Err(queue_full(pool, &shortage))),
             Standing::Retry => unreachable!("it was retried above"),
-            Standing::Closed => Err(pool.shared().closed()),
+            Standing::Closed => Some(Err(pool.shared().closed())),
         };
         self.alarm = Alarm::none();
-        Poll::Ready(answer)
+        match answer {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                self.progress = Progress::New;
+                self.poll(pool, context)
+            }
+        }
     }
 
     /// Leaves the queue; what was handed over already goes to the next.
@@ -93,16 +102,16 @@ impl Asking {
         }
     }
 
-    fn begin<'p, B: Backend>(&self, mut lent: Lent<'p, B>) -> Result<Lent<'p, B>, Error> {
+    fn begin<'p, B: Backend>(&self, mut lent: Lent<'p, B>) -> Option<Result<Lent<'p, B>, Error>> {
         match lent.start(self.loan) {
-            Ok(()) => Ok(lent),
+            Ok(()) => Some(Ok(lent)),
             // A pooled connection may have gone bad at any time since its last use; only what a fresh
             // one says is about the database.
             Err(_) => self.open(lent.reopen()),
         }
     }
 
-    fn open<'p, B: Backend>(&self, opening: Opening<'p, B>) -> Result<Lent<'p, B>, Error> {
+    fn open<'p, B: Backend>(&self, opening: Opening<'p, B>) -> Option<Result<Lent<'p, B>, Error>> {
         let Self { loan, from, asked, deadline, .. } = *self;
         opening.open(&Purpose { loan, from, asked, deadline })
     }
@@ -111,7 +120,7 @@ impl Asking {
 pub(crate) fn too_late<B: Backend>(pool: &Pool<B>, asked: Time, shortage: &Shortage) -> Error {
     let shared = pool.shared();
     let waited = shared.clock.now().since(asked);
-    Error::timeout(Stage::Wait, waited, describe(shortage)).in_database(&shared.name)
+    Error::timeout(shortage.stage(), waited, describe(shortage)).in_database(&shared.name)
 }
 
 pub(crate) fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Error {
@@ -120,7 +129,7 @@ pub(crate) fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Err
 }
 
 fn describe(shortage: &Shortage) -> String {
-    let Shortage { status, oldest_loan_from, last_failure } = shortage;
+    let Shortage { status, oldest_loan_from, opening_for, last_failure } = shortage;
     let mut detail = format!(
         "{} of at most {} connections are open, {} idle, {} lent, {} being opened, {} waiting",
         status.open, status.max_connections, status.idle, status.lent, status.opening, status.waiting,
@@ -130,6 +139,9 @@ fn describe(shortage: &Shortage) -> String {
     }
     if let Some(from) = oldest_loan_from {
         detail += &format!(", made at {from}");
+    }
+    if let Some(span) = opening_for {
+        detail += &format!("; an opening has lasted {span:.1?}");
     }
     if let Some(failure) = last_failure {
         detail += &format!("; the last attempt to open one failed: {failure}");

@@ -114,8 +114,10 @@ pub struct PoolConfig {
     /// How old a connection may become before it is closed and replaced.
     ///
     /// Each connection loses a part of up to a tenth of it, drawn when it is opened, so that those
-    /// opened together do not go together. One that is lent is closed when it comes back, of the idle
-    /// ones not more than one at a time.
+    /// opened together do not go together, and not more than one goes at a time. Where it would be missed
+    /// (with `connection_warming`, and not more are open than are kept or in use) another one is opened
+    /// before it goes, and while that fails it stays. With `max_connections` open it goes first, and its
+    /// place is opened anew. One that is lent is closed when it comes back.
     ///
     /// Default: zero, for ever: an embedded database has no reason to lose connections with age.
     ///

@@ -41,6 +41,8 @@ pub(crate) struct Hold<C> {
 enum Fate {
     /// It is lent again, if it is fit.
     Kept,
+    /// As kept, but it has failed its borrower.
+    Faulty,
     NotBegun,
     FailedCheck,
     Discarded,
@@ -50,7 +52,7 @@ impl Fate {
     #[inline]
     fn unfit(self) -> Option<&'static str> {
         match self {
-            Self::Kept => None,
+            Self::Kept | Self::Faulty => None,
             Self::NotBegun => Some("it could not be lent"),
             Self::FailedCheck => Some("it failed its check"),
             Self::Discarded => Some("its borrower discarded it"),
@@ -67,6 +69,20 @@ impl<C> Hold<C> {
 
     fn connection(&mut self) -> &mut C {
         &mut self.loaned.as_mut().expect(HELD).connection
+    }
+}
+
+impl<C> Hold<C> {
+    /// Whether the loan went well, as far as its borrower has said.
+    #[inline]
+    pub(crate) fn went_well(&self) -> bool {
+        !matches!(self.fate, Fate::Faulty)
+    }
+
+    fn report_fault(&mut self) {
+        if let Fate::Kept = self.fate {
+            self.fate = Fate::Faulty;
+        }
     }
 }
 
@@ -140,6 +156,16 @@ impl<'p, B: Backend> Lent<'p, B> {
         Owned { pool, hold }
     }
 
+    /// Says that the backend has failed on this connection during this loan, for a reason that is not the
+    /// statement: it was too slow for its deadline, or met a lock.
+    ///
+    /// A connection of which that is said three times in a row, while others of the pool do well, is lent
+    /// after them for a while; one of which it is said again and again is replaced. Costs a lock when the
+    /// loan ends. Where the connection itself cannot be trusted any more, [`discard`](Self::discard) it.
+    pub fn report_fault(&mut self) {
+        self.hold.report_fault();
+    }
+
     /// Ends the loan and closes the connection, whatever its state.
     pub fn discard(mut self) {
         self.hold.fate = Fate::Discarded;
@@ -153,6 +179,16 @@ impl<'p, B: Backend> Lent<'p, B> {
 }
 
 impl<B: Backend> Owned<B> {
+    /// Says that the backend has failed on this connection during this loan, for a reason that is not the
+    /// statement: it was too slow for its deadline, or met a lock.
+    ///
+    /// A connection of which that is said three times in a row, while others of the pool do well, is lent
+    /// after them for a while; one of which it is said again and again is replaced. Costs a lock when the
+    /// loan ends. Where the connection itself cannot be trusted any more, [`discard`](Self::discard) it.
+    pub fn report_fault(&mut self) {
+        self.hold.report_fault();
+    }
+
     /// Ends the loan and closes the connection, whatever its state.
     pub fn discard(mut self) {
         self.hold.fate = Fate::Discarded;

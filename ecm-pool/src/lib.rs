@@ -28,8 +28,8 @@
 //! # }
 //! ```
 //!
-//! It looks after its connections by an alarm of the clock, and starts a thread only while there is one
-//! to open ahead of need, to check, or to visit because it keeps something between loans
+//! It looks after its connections by an alarm of the clock, and has a thread only while there are some to
+//! open ahead of need, to check, or to visit because they keep something between loans
 //! ([`Connection::idle`](ecm_core::Connection::idle)). It is not a scheduler of work.
 
 mod after;
@@ -40,6 +40,7 @@ mod cell;
 mod commit_watch;
 mod common_cause;
 mod config;
+mod draining;
 mod errand;
 mod fairness;
 mod front;

@@ -36,7 +36,7 @@ impl PoolParts {
             sizing: None,
             clock,
             observer: Arc::new(NoObserver),
-            workers: Arc::new(OwnThread),
+            workers: Arc::new(OwnThread::new()),
             seed: RandomState::new().hash_one(0_u8),
         }
     }

@@ -1,4 +1,7 @@
-use crate::{cell::Key, state::Rest};
+use crate::{
+    cell::Key,
+    state::{Conduct, Rest},
+};
 use ecm_core::{Interrupt, Time};
 use std::sync::Arc;
 
@@ -13,8 +16,9 @@ pub(crate) struct Place {
     /// The beginning of the loan that was reported as overdue.
     pub(crate) reported: Time,
     pub(crate) rest: Rest,
-    /// Until when the others are lent first.
-    pub(crate) shunned_until: Time,
+    /// By which opening it came: tells it from a later one in the same slot.
+    pub(crate) number: u64,
+    pub(crate) conduct: Conduct,
 }
 
 impl Place {
@@ -24,8 +28,14 @@ impl Place {
         retires: Time::NEVER,
         reported: Time::NEVER,
         rest: Rest::NEW,
-        shunned_until: Time::NEVER,
+        number: 0,
+        conduct: Conduct::NEW,
     };
+
+    /// Whether it is too old, or does worse than the others.
+    pub(crate) fn wants_to_go(&self, now: Time) -> bool {
+        self.retires <= now || self.conduct.is_condemned()
+    }
 }
 
 /// A connection that is out of its slot, with what it takes to put it back.

@@ -1,19 +1,14 @@
 use crate::{
     Lending, Lent, Owned, OwnedLending, PoolConfig, PoolParts,
     asking::Asking,
+    draining::Draining,
     front::{Front, Given},
     lent::Hold,
     shared::Shared,
     slots::Slot,
 };
 use ecm_core::{Backend, InvalidConfig, Loan, OldestLoan, PoolStatus, Time};
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    panic::Location,
-    sync::Arc,
-    task::Poll,
-};
+use std::{fmt, future::Future, panic::Location, sync::Arc};
 
 /// Lends the connections of one database, first come, first served.
 ///
@@ -72,15 +67,21 @@ impl<B: Backend> Pool<B> {
 
     #[inline]
     pub(crate) fn take_back(&self, slot: &Slot<B::Connection>, hold: &mut Hold<B::Connection>) {
+        let went_well = hold.went_well();
         let Some((loaned, unfit)) = hold.end() else { return };
         if slot.is_sampled() {
             slot.sample(self.shared.clock.now());
         }
-        let given = if unfit.is_none() { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
+        let given = if unfit.is_none() && went_well { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
         match given {
             Given::Idle => {}
             Given::Ask => self.shared.locked(|state, after| state.gave(after)),
-            Given::Refused(loaned) => self.shared.locked(|state, after| state.put_back(loaned, unfit, after)),
+            Given::Refused(loaned) => self.shared.locked(|state, after| {
+                if !went_well {
+                    state.accuse(loaned.slot, after);
+                }
+                state.put_back(loaned, unfit, after);
+            }),
         }
     }
 
@@ -173,20 +174,10 @@ impl<B: Backend> Pool<B> {
 
     /// Waits until nothing is lent, being opened or being closed: true; or until `deadline`: false.
     ///
-    /// Meant for after [`close`](Pool::close): in an open pool it may be true for an instant only.
+    /// Meant for after [`close`](Pool::close): in an open pool it may be true for an instant only. It may be
+    /// dropped at any moment.
     pub fn drained(&self, deadline: Time) -> impl Future<Output = bool> + Send + use<'_, B> {
-        let mut alarm = None;
-        poll_fn(move |context| {
-            if self.shared.locked(|state, _| state.drained(context.waker())) {
-                return Poll::Ready(true);
-            }
-            if self.shared.clock.now() >= deadline {
-                self.shared.locked(|state, _| state.forget_drainer(context.waker()));
-                return Poll::Ready(false);
-            }
-            drop(alarm.replace(self.shared.clock.wake_at(deadline, context.waker())));
-            Poll::Pending
-        })
+        Draining::new(self, deadline)
     }
 
     /// Interrupts what runs on every lent connection; answers how many there are.

@@ -2,7 +2,6 @@ use crate::{
     PoolConfig, PoolParts, Workers,
     after::{After, Closing, Watch},
     front::Front,
-    place::Vacancy,
     state::{Chore, State},
     sync::{Mutex, lock},
 };
@@ -27,6 +26,7 @@ pub(crate) struct Shared<B: Backend> {
     revoker: Bell,
     tender: Bell,
     visitor: Bell,
+    guard: Bell,
     this: Weak<Self>,
 }
 
@@ -58,6 +58,7 @@ impl<B: Backend> Shared<B> {
             revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
             tender: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tend }),
             visitor: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tick }),
+            guard: Bell::new(Ringing { shared: Weak::clone(shared), work: State::take_over }),
             this: Weak::clone(shared),
         });
         (shared, front)
@@ -80,8 +81,14 @@ impl<B: Backend> Shared<B> {
         if let Some(watch) = after.visit {
             self.visitor.set(&*self.clock, &watch);
         }
-        if after.work {
-            self.employ();
+        if let Some(watch) = after.guard {
+            self.guard.set(&*self.clock, &watch);
+        }
+        for why in after.demoted {
+            self.tell_aside(|database| Event::Demoted { database, why });
+        }
+        if let Some(worker) = after.work {
+            self.employ(worker);
         }
         if !after.closing.is_empty() {
             self.bury(after.closing);
@@ -99,34 +106,33 @@ impl<B: Backend> Shared<B> {
         Error::new(Kind::Closed, "the pool is closed and lends nothing any more").in_database(&self.name)
     }
 
-    fn employ(&self) {
+    fn employ(&self, worker: u64) {
         let shared = Weak::clone(&self.this);
         let work = move || {
             // Upgraded for each chore, so that a pool can go meanwhile.
             while let Some(shared) = shared.upgrade() {
-                match panic::catch_unwind(AssertUnwindSafe(|| shared.work_once())) {
+                match panic::catch_unwind(AssertUnwindSafe(|| shared.work_once(worker))) {
                     Ok(true) => {}
                     Ok(false) => break,
                     // An observer, of which the panic hook has told: nobody else would ever be called to
                     // work while this one counts as at work.
                     Err(_) => {
-                        shared.locked(|state, after| state.work_refused(after));
-                        shared.locked(|state, after| state.serve(after));
+                        shared.locked(|state, after| state.work_refused(worker, after));
                         break;
                     }
                 }
             }
         };
         if !self.workers.run(Box::new(work)) {
-            self.locked(|state, after| state.work_refused(after));
+            self.locked(|state, after| state.work_refused(worker, after));
         }
     }
 
     /// Does one chore; answers whether there was one.
-    fn work_once(&self) -> bool {
-        let Some(chore) = self.locked(|state, _| state.next_chore()) else { return false };
+    fn work_once(&self, worker: u64) -> bool {
+        let Some(chore) = self.locked(|state, after| state.next_chore(worker, after)) else { return false };
         match chore {
-            Chore::Open(vacancy) => self.open_ahead(vacancy),
+            Chore::Open(number) => self.open_ahead(number),
             Chore::Check(mut loaned) => {
                 let check = || loaned.connection.ping().is_ok();
                 let works = panic::catch_unwind(AssertUnwindSafe(check)).unwrap_or(false);
@@ -143,7 +149,7 @@ impl<B: Backend> Shared<B> {
         true
     }
 
-    fn open_ahead(&self, vacancy: Vacancy) {
+    fn open_ahead(&self, number: u64) {
         let begun = self.clock.now();
         let connect = || {
             let connection = Box::new(self.backend.connect(self.access, &self.clock)?);
@@ -155,12 +161,12 @@ impl<B: Backend> Shared<B> {
         let took = self.clock.now().since(begun);
         match opened {
             Ok((connection, interrupter)) => {
-                self.locked(|state, after| state.opened_ahead(vacancy, connection, interrupter, took, after));
+                self.locked(|state, after| state.opened_ahead(number, connection, interrupter, took, after));
                 self.tell_aside(|database| Event::Opened { database, took });
             }
             Err(failure) => {
                 let message = failure.to_string().into();
-                self.locked(|state, after| state.failed_ahead(vacancy, message, after));
+                self.locked(|state, after| state.failed_ahead(number, message, after));
             }
         }
     }

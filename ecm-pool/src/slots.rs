@@ -79,11 +79,16 @@ impl<C> Slot<C> {
         self.shunned.store(true, Relaxed);
     }
 
+    /// Lends it like the others again.
+    pub(crate) fn pardon(&self) {
+        self.shunned.store(false, Relaxed);
+    }
+
     /// Forgets how long its loans lasted, and lends it like the others.
     pub(crate) fn judge_anew(&self) {
         self.held.store(0, Relaxed);
         self.samples.store(0, Relaxed);
-        self.shunned.store(false, Relaxed);
+        self.pardon();
     }
 
     /// Its connection was found to work.

@@ -1,3 +1,6 @@
+mod judging;
+mod openings;
+mod succession;
 mod tending;
 mod visiting;
 
@@ -12,10 +15,14 @@ use crate::{
     random::Random,
 };
 use ecm_core::{Clock, Interrupt, PoolLoad, PoolStatus, Sizing, Time};
+use openings::Openings;
 use std::{panic::Location, sync::Arc, task::Waker, time::Duration};
+use succession::Succession;
 use tending::Tending;
 use visiting::Visiting;
 
+pub(crate) use judging::Conduct;
+pub(crate) use openings::{SLOW, Unsettled};
 pub(crate) use tending::Chore;
 pub(crate) use visiting::Rest;
 
@@ -38,6 +45,8 @@ pub(crate) struct State<C> {
     random: Random,
     tending: Tending,
     visiting: Visiting,
+    openings: Openings,
+    succession: Option<Succession>,
     closed: bool,
     suspended: bool,
     epoch: u64,
@@ -47,13 +56,15 @@ pub(crate) struct State<C> {
     queue: Queue<C>,
     opening: u32,
     closing: usize,
-    drainers: Vec<Waker>,
+    drainers: Vec<(u64, Waker)>,
+    next_drainer: u64,
     last_failure: Option<Arc<str>>,
     waits: u64,
     timeouts: u64,
     failures: u64,
     opened: u64,
     closes: u64,
+    replaced: u64,
 }
 
 impl<C> State<C> {
@@ -77,6 +88,8 @@ impl<C> State<C> {
             random: Random::new(seed),
             tending: Tending::default(),
             visiting: Visiting::new(keeps),
+            openings: Openings::default(),
+            succession: None,
             front,
             config,
             cap,
@@ -91,12 +104,14 @@ impl<C> State<C> {
             opening: 0,
             closing: 0,
             drainers: Vec::new(),
+            next_drainer: 0,
             last_failure: None,
             waits: 0,
             timeouts: 0,
             failures: 0,
             opened: 0,
             closes: 0,
+            replaced: 0,
         }
     }
 
@@ -191,35 +206,6 @@ impl<C> State<C> {
         self.serve(after);
     }
 
-    /// A connection was opened in a place: it is lent from now on, unless the pool was closed.
-    pub(crate) fn settle(
-        &mut self,
-        vacancy: Vacancy,
-        connection: Box<C>,
-        interrupter: Arc<dyn Interrupt>,
-        now: Time,
-        took: Duration,
-        after: &mut After<C>,
-    ) -> Option<Loaned<C>> {
-        self.opened += 1;
-        self.last_failure = None;
-        self.opening_took(took);
-        let Vacancy { slot, epoch, key } = vacancy;
-        let retires = self.lifetime(now);
-        self.places[slot] = Place { interrupter: Some(interrupter), retires, ..Place::EMPTY };
-        self.front.slots.at(slot).opened(epoch, now);
-        self.opening -= 1;
-        let loaned = Loaned { slot, key, connection };
-        if self.closed {
-            self.close_loaned(loaned, "the pool is closed", after);
-            self.serve(after);
-            return None;
-        }
-        self.start_tending(retires, after);
-        self.wake(after);
-        Some(loaned)
-    }
-
     /// A connection could not be opened.
     pub(crate) fn failed(&mut self, message: Arc<str>) {
         self.last_failure = Some(message);
@@ -267,6 +253,7 @@ impl<C> State<C> {
         self.front.shut(Shut::Closed, true);
         self.stop_tending(after);
         self.stop_visiting(after);
+        self.watch_openings(after);
         for handed in self.queue.clear(after) {
             match handed {
                 Handed::Connection(loaned) => self.close_loaned(loaned, "the pool is closed", after),
@@ -350,21 +337,34 @@ impl<C> State<C> {
         self.tell_drainers(after);
     }
 
-    /// Whether nothing is lent, being opened or being closed; else `waker` is woken when that is so.
-    pub(crate) fn drained(&mut self, waker: &Waker) -> bool {
+    /// Answers nothing if nothing is lent, being opened or being closed; else a number, under which `waker`
+    /// is woken when that is so. `known` is the number that it has, if it has one.
+    pub(crate) fn await_quiet(&mut self, known: Option<u64>, waker: &Waker, after: &mut After<C>) -> Option<u64> {
         // Shut before looking, so that whoever gives back after the look tells.
         self.front.shut(Shut::Drained, true);
-        let quiet = self.is_quiet();
-        if !quiet && !self.drainers.iter().any(|known| known.will_wake(waker)) {
-            self.drainers.push(waker.clone());
+        let position = known.and_then(|number| self.drainers.iter().position(|(other, _)| *other == number));
+        if self.is_quiet() {
+            after.stale = position.map(|position| self.drainers.swap_remove(position).1);
+            self.front.shut(Shut::Drained, !self.drainers.is_empty());
+            return None;
         }
-        self.front.shut(Shut::Drained, !self.drainers.is_empty());
-        quiet
+        if let Some(position) = position {
+            let (number, known) = &mut self.drainers[position];
+            if !known.will_wake(waker) {
+                after.stale = Some(std::mem::replace(known, waker.clone()));
+            }
+            return Some(*number);
+        }
+        self.next_drainer += 1;
+        self.drainers.push((self.next_drainer, waker.clone()));
+        Some(self.next_drainer)
     }
 
     /// Whoever waited for quiet has given up.
-    pub(crate) fn forget_drainer(&mut self, waker: &Waker) {
-        self.drainers.retain(|known| !known.will_wake(waker));
+    pub(crate) fn forget_drainer(&mut self, number: u64, after: &mut After<C>) {
+        if let Some(position) = self.drainers.iter().position(|(other, _)| *other == number) {
+            after.stale = Some(self.drainers.swap_remove(position).1);
+        }
         self.front.shut(Shut::Drained, !self.drainers.is_empty());
     }
 
@@ -389,6 +389,9 @@ impl<C> State<C> {
         status.failures = self.failures;
         status.opened = self.opened;
         status.closed = self.closes;
+        status.stuck = self.openings.stuck();
+        status.demoted = self.demoted();
+        status.replaced = self.replaced;
         status.oldest_loan = self.oldest_loan().map(|(at, _)| self.clock.now().since(at));
         status.epoch = self.epoch;
         status
@@ -417,6 +420,8 @@ impl<C> State<C> {
         }
         self.front.shut(Shut::Queued, !self.queue.is_empty());
         self.queue.watch(after);
+        self.watch_openings(after);
+        self.refill(after);
         self.tell_drainers(after);
     }
 
@@ -479,6 +484,7 @@ impl<C> State<C> {
     fn wait(&mut self, ticket: u64, caller: &Caller<'_>, after: &mut After<C>) -> Standing<C> {
         if caller.now < caller.until {
             after.stale = self.queue.wake_by(ticket, caller.waker);
+            self.watch_openings(after);
             return Standing::Wait(ticket);
         }
         let standing = self.time_out();
@@ -490,6 +496,7 @@ impl<C> State<C> {
         after.stale = self.queue.leave(ticket);
         self.front.shut(Shut::Queued, !self.queue.is_empty());
         self.queue.watch(after);
+        self.watch_openings(after);
     }
 
     fn time_out(&mut self) -> Standing<C> {
@@ -507,6 +514,7 @@ impl<C> State<C> {
         Shortage {
             status: self.status(),
             oldest_loan_from: self.oldest_loan().and_then(|(_, from)| from),
+            opening_for: self.openings.longest(self.clock.now()),
             last_failure: self.last_failure.clone(),
         }
     }
@@ -563,13 +571,13 @@ impl<C> State<C> {
 
     fn tell_drainers(&mut self, after: &mut After<C>) {
         if !self.drainers.is_empty() && self.is_quiet() {
-            after.wakers.append(&mut self.drainers);
+            after.wakers.extend(self.drainers.drain(..).map(|(_, waker)| waker));
             self.front.shut(Shut::Drained, false);
         }
     }
 
     fn is_quiet(&self) -> bool {
-        self.open() == count(self.front.idle()) && self.closing == 0
+        self.open() == count(self.front.idle()) && self.closing == 0 && self.openings.stuck() == 0
     }
 
     fn open(&self) -> u32 {

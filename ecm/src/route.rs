@@ -6,9 +6,9 @@ use crate::{
     unit_of_work::{hooks::Ended, under_way},
 };
 use ecm_core::{
-    Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, Fault,
-    FaultKind, Intent, Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time,
-    Transact, block_on,
+    Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, FaultKind,
+    Intent, Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact,
+    block_on,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
 use std::{
@@ -439,13 +439,16 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         let result = job.run(&mut lent);
         // A limit that was hit wins over whatever the closure made of it.
         if lent.stopped() {
+            lent.report_fault();
             return Err(self.stopped("it was stopped"));
         }
         result.map_err(|failure| {
             let error = self.failed(member, failure);
-            // What it has read into its caches may be damaged, and outlive the damage.
-            if error.fault().is_some_and(Fault::is_of_database) {
-                lent.discard();
+            match error.fault() {
+                // What it has read into its caches may be damaged, and outlive the damage.
+                Some(fault) if fault.is_of_database() => lent.discard(),
+                Some(fault) if fault.kind == FaultKind::Busy => lent.report_fault(),
+                _ => {}
             }
             error
         })

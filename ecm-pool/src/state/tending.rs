@@ -1,9 +1,9 @@
-use super::State;
+use super::{State, openings::SLOW};
 use crate::{
     after::{After, Watch},
     config::unless_zero,
     front::Front,
-    place::{Loaned, Vacancy},
+    place::Loaned,
     slots::Slot,
 };
 use ecm_core::{Interrupt, Target, Time};
@@ -14,47 +14,71 @@ use std::{panic::Location, sync::Arc, time::Duration};
 const WARM_AFTER: Duration = Duration::from_secs(1);
 /// The pool is not looked after more often than this.
 const RESPITE: Duration = Duration::from_millis(10);
-/// An opening that takes longer is no longer left to callers.
-const SLOW_OPENING: Duration = Duration::from_millis(10);
 /// The pause after a failed opening doubles from one to the other.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(5));
-/// A connection is lent last when its loans last so many times longer than those of the others,
-const SLOWER: u32 = 3;
-/// for so long; then it is judged anew.
-const PROBATION: Duration = Duration::from_secs(10);
-/// A connection is replaced when its loans last so many times longer than those of the others.
-const MUCH_SLOWER: u32 = 8;
-/// Fewer say more about what was done with a connection than about the connection.
-const ENOUGH_SAMPLES: u64 = 4;
-/// Differences below it are noise.
-const NOTICEABLE: Duration = Duration::from_millis(1);
-
 /// What a pool remembers for looking after its connections.
 #[derive(Default)]
 pub(super) struct Tending {
     /// For when the alarm is set, and how often it was.
     armed: Option<Time>,
     alarms: u64,
+    /// Whether an alarm may be there still, be it one that was replaced.
+    has_alarm: bool,
     /// Whether the connections that are wanted at first were asked for.
     warmed: bool,
     warm: u32,
-    /// Whether a piece of work is under way.
-    working: bool,
+    /// The worker that is there, if one is: they are numbered, so that one that was stuck knows that it is
+    /// no longer wanted.
+    worker: Option<u64>,
+    workers: u64,
+    /// Since when the worker opens or checks a connection.
+    since: Option<Time>,
     /// Whether opening takes so long that callers do not do it themselves.
-    slow: bool,
+    pub(super) slow: bool,
     failures: u32,
     /// What the strategy allows.
     most: u32,
     /// No opening ahead of need before this.
     paused_until: Time,
+    /// Callers open for themselves until then: there was no worker to be had.
+    refused_until: Time,
 }
 
 /// What the worker does next, without the lock.
 pub(crate) enum Chore<C> {
-    Open(Vacancy),
+    /// By the number of the opening.
+    Open(u64),
     Check(Loaned<C>),
     Visit(Loaned<C>),
-    Report { location: Option<&'static Location<'static>>, age: Duration },
+    Report {
+        location: Option<&'static Location<'static>>,
+        age: Duration,
+    },
+}
+
+impl Tending {
+    pub(super) fn paused_until(&self) -> Time {
+        self.paused_until
+    }
+
+    /// So many are kept open.
+    pub(super) fn warm(&self) -> u32 {
+        self.warm
+    }
+
+    /// Since when the worker does something that may be stuck.
+    pub(super) fn since(&self) -> Option<Time> {
+        self.since
+    }
+
+    /// Whether the worker is stuck; then it is the worker no longer.
+    pub(super) fn lost_worker(&mut self, now: Time, patience: Duration) -> bool {
+        let lost = self.since.take_if(|since| *since + patience <= now).is_some();
+        if lost {
+            self.worker = None;
+        }
+        lost
+    }
 }
 
 impl<C> State<C> {
@@ -74,9 +98,9 @@ impl<C> State<C> {
         self.front.tick(now);
         let target = self.target(now);
         self.aim(&target);
+        self.judge(now, after);
         self.retire(now, after);
         self.reap(&target, now, after);
-        self.judge(now, after);
         self.serve(after);
         self.employ(now, after);
         self.arm(&target, now, after);
@@ -101,61 +125,84 @@ impl<C> State<C> {
     }
 
     pub(super) fn stop_tending(&mut self, after: &mut After<C>) {
-        if self.tending.armed.take().is_some() {
+        self.tending.armed = None;
+        if self.tending.has_alarm {
             self.set(Time::NEVER, after);
         }
     }
 
     /// Has a worker come if callers wait for one to open connections.
     pub(super) fn ask_worker_to_open(&mut self, after: &mut After<C>) -> bool {
+        // Nobody follows a caller into an opening that hangs.
+        self.tending.slow |= self.is_opening_slow(self.tending.refused_until);
         if self.tending.slow {
             self.call_worker(after);
         }
         self.tending.slow
     }
 
-    /// What the worker does next; `None` ends its work.
-    pub(crate) fn next_chore(&mut self) -> Option<Chore<C>> {
+    /// What this worker does next; `None` ends its work.
+    pub(crate) fn next_chore(&mut self, worker: u64, after: &mut After<C>) -> Option<Chore<C>> {
+        if self.tending.worker != Some(worker) {
+            return None;
+        }
         let now = self.clock.now();
-        let chore = self.find_chore(now);
-        self.tending.working = chore.is_some();
+        let chore = self.find_chore(now, after);
+        self.tending.worker = chore.as_ref().map(|_| worker);
+        self.tending.since = matches!(chore, Some(Chore::Open(_) | Chore::Check(_))).then_some(now);
+        self.watch_openings(after);
         chore
     }
 
     /// Nobody could be found who does the work: callers open for themselves again.
-    pub(crate) fn work_refused(&mut self, after: &mut After<C>) {
-        self.tending.working = false;
-        self.tending.slow = false;
+    pub(crate) fn work_refused(&mut self, worker: u64, after: &mut After<C>) {
+        if self.tending.worker == Some(worker) {
+            (self.tending.worker, self.tending.since) = (None, None);
+            self.tending.slow = false;
+            self.succession = None;
+            self.pause();
+            self.tending.refused_until = self.tending.paused_until;
+            self.watch_openings(after);
+            self.tending.armed = None;
+            self.start_tending(Time::NEVER, after);
+        }
         self.serve(after);
     }
 
     /// The worker has opened a connection.
     pub(crate) fn opened_ahead(
         &mut self,
-        vacancy: Vacancy,
+        number: u64,
         connection: Box<C>,
         interrupter: Arc<dyn Interrupt>,
         took: Duration,
         after: &mut After<C>,
     ) {
         let now = self.clock.now();
-        if let Some(loaned) = self.settle(vacancy, connection, interrupter, now, took, after) {
+        if let Ok(loaned) = self.settle(number, connection, interrupter, now, took, after) {
+            self.succeed(number, after);
             self.put_back(loaned, None, after);
         }
     }
 
     /// The worker could not open a connection.
-    pub(crate) fn failed_ahead(&mut self, vacancy: Vacancy, message: Arc<str>, after: &mut After<C>) {
+    pub(crate) fn failed_ahead(&mut self, number: u64, message: Arc<str>, after: &mut After<C>) {
         self.last_failure = Some(message);
-        let now = self.clock.now();
-        let pause = PAUSES.0.saturating_mul(1 << self.tending.failures.min(16)).min(PAUSES.1);
-        self.tending.failures += 1;
-        self.tending.paused_until = now + (pause - self.random.part_of(pause / 2));
-        // Whoever waits shall hear the reason, so callers open for themselves again.
-        self.tending.slow = false;
+        self.end_succession(number);
+        self.pause();
+        // Whoever waits shall hear the reason, so callers open for themselves again; not after one that has
+        // hung, into which they would follow.
+        self.tending.slow = !self.give_up(number, after);
         self.tending.armed = None;
-        self.vacate(vacancy, after);
+        self.serve(after);
         self.start_tending(Time::NEVER, after);
+    }
+
+    /// Opens nothing ahead of need for a while, the longer the more often it was in vain.
+    fn pause(&mut self) {
+        let pause = PAUSES.0.saturating_mul(1 << self.tending.failures.min(16)).min(PAUSES.1);
+        self.tending.failures = self.tending.failures.saturating_add(1);
+        self.tending.paused_until = self.clock.now() + (pause - self.random.part_of(pause / 2));
     }
 
     /// The worker has checked a connection.
@@ -172,7 +219,7 @@ impl<C> State<C> {
 
     /// How an opening went, for the next ones.
     pub(super) fn opening_took(&mut self, took: Duration) {
-        self.tending.slow = took >= SLOW_OPENING;
+        self.tending.slow = took >= SLOW;
         self.tending.failures = 0;
         self.tending.paused_until = Time::START;
     }
@@ -202,23 +249,6 @@ impl<C> State<C> {
         self.tending.warm.max(first)
     }
 
-    fn retire(&mut self, now: Time, after: &mut After<C>) {
-        const WHY: &str = "it has reached its lifetime";
-        let mut retired = false;
-        for slot in 0..self.places.len() {
-            if self.places[slot].retires > now || self.places[slot].interrupter.is_none() {
-                continue;
-            }
-            let cell = &self.front.slots.at(slot).cell;
-            if cell.recall() {
-                self.places[slot].leave.get_or_insert(WHY);
-            } else if !retired && let Some(loaned) = self.front.take_from(slot) {
-                retired = true;
-                self.close_loaned(loaned, WHY, after);
-            }
-        }
-    }
-
     fn reap(&mut self, target: &Target, now: Time, after: &mut After<C>) {
         let Some(patience) = self.patience(target) else { return };
         while self.open() > self.tending.warm
@@ -236,84 +266,69 @@ impl<C> State<C> {
         unless_zero(self.config.idle_timeout).map(|longest| longest.min(target.linger).max(RESPITE))
     }
 
-    /// Has connections that are slower than the others together lent last for a while, and replaces
-    /// one idle connection that is much slower.
-    fn judge(&mut self, now: Time, after: &mut After<C>) {
-        let (mut sum, mut number, mut slowest) = (Duration::ZERO, 0, None);
-        for (index, slot) in self.front.slots.iter() {
-            let place = &mut self.places[index];
-            if place.shunned_until <= now {
-                place.shunned_until = Time::NEVER;
-                slot.judge_anew();
-            }
-            if let Some(held) = slot.held().filter(|_| place.interrupter.is_some()) {
-                (sum, number) = (sum + held, number + 1);
-            }
-        }
-        if number < 3 {
-            return;
-        }
-        for (index, slot) in self.front.slots.iter() {
-            let place = &mut self.places[index];
-            let known = place.interrupter.is_some() && slot.samples() >= ENOUGH_SAMPLES;
-            let Some(held) = slot.held().filter(|_| known) else { continue };
-            let others = (sum - held.min(sum)) / (number - 1);
-            if held > NOTICEABLE.max(others * SLOWER) && !slot.is_shunned() {
-                slot.shun();
-                place.shunned_until = now + PROBATION;
-            }
-            if held > NOTICEABLE.max(others * MUCH_SLOWER) && slowest.is_none_or(|(_, longest)| held > longest) {
-                slowest = Some((index, held));
-            }
-        }
-        if let Some((slot, _)) = slowest
-            && let Some(loaned) = self.front.take_from(slot)
-        {
-            self.close_loaned(loaned, "it is much slower than the others", after);
-        }
-    }
-
     fn employ(&mut self, now: Time, after: &mut After<C>) {
-        let idle_to_check = self.front.slots.iter().any(|(_, slot)| self.wants_check(slot, now));
-        let wants_opening = self.open() < self.wanted() && now >= self.tending.paused_until;
         self.tending.warmed |= self.open() >= self.wanted();
-        if idle_to_check || wants_opening || self.overdue(now).is_some() {
+        let idle_to_check = self.front.slots.iter().any(|(_, slot)| self.wants_check(slot, now));
+        if idle_to_check || self.wants_opening(now) || self.overdue(now).is_some() {
             self.call_worker(after);
         }
     }
 
-    pub(super) fn call_worker(&mut self, after: &mut After<C>) {
-        if !self.tending.working {
-            self.tending.working = true;
-            after.work = true;
+    /// Has connections that have gone replaced, as many as are kept.
+    pub(super) fn refill(&mut self, after: &mut After<C>) {
+        if (self.open() < self.wanted() || self.wants_successor()) && self.wants_opening(self.clock.now()) {
+            self.call_worker(after);
         }
     }
 
-    fn find_chore(&mut self, now: Time) -> Option<Chore<C>> {
+    /// Whether a connection is to be opened ahead of need now.
+    fn wants_opening(&self, now: Time) -> bool {
+        let may_open = now >= self.tending.paused_until && !self.suspended && self.open() < self.most();
+        may_open && (self.wants_successor() || self.open() < self.wanted())
+    }
+
+    pub(super) fn call_worker(&mut self, after: &mut After<C>) {
+        if self.tending.worker.is_none() && !self.closed {
+            self.tending.workers += 1;
+            self.tending.worker = Some(self.tending.workers);
+            after.work = self.tending.worker;
+        }
+    }
+
+    fn find_chore(&mut self, now: Time, after: &mut After<C>) -> Option<Chore<C>> {
         if self.closed {
             return None;
         }
         if let Some(loaned) = self.next_visit() {
             return Some(Chore::Visit(loaned));
         }
-        if let Some(slot) = self.overdue(now) {
-            let (at, location) = self.front.slots.at(slot).loan()?;
+        if let Some((slot, at, location)) = self.overdue(now) {
             self.places[slot].reported = at;
             return Some(Chore::Report { location, age: now.since(at) });
         }
         if self.tending.slow && !self.queue.is_empty() && self.has_room() {
-            return Some(Chore::Open(self.occupy()));
+            return Some(Chore::Open(self.open_another(now, after)));
         }
-        if now >= self.tending.paused_until && !self.suspended && self.open() < self.most() {
+        if self.wants_opening(now) {
             if self.open() < self.wanted() {
-                return Some(Chore::Open(self.occupy()));
+                return Some(Chore::Open(self.open_another(now, after)));
             }
-            self.tending.warmed = true;
+            if let Some(opening) = self.open_successor(now, after) {
+                return Some(Chore::Open(opening));
+            }
         }
-        let due = self.front.slots.iter().find(|(_, slot)| self.wants_check(slot, now)).map(|(index, _)| index)?;
-        let loaned = self.front.take_from(due)?;
+        // Before the first look at the pool nothing is wanted yet.
+        self.tending.warmed |= self.tending.most > 0 && self.open() >= self.wanted();
+        // One that was lent since the look is left to its borrower.
+        let mut due = self.front.slots.iter().filter(|(_, slot)| self.wants_check(slot, now));
+        let loaned = due.find_map(|(index, _)| self.front.take_from(index))?;
         self.opening += 1;
         Some(Chore::Check(loaned))
+    }
+
+    fn open_another(&mut self, now: Time, after: &mut After<C>) -> u64 {
+        let vacancy = self.occupy();
+        self.begin(vacancy, now, true, after)
     }
 
     fn wants_check(&self, slot: &Slot<C>, now: Time) -> bool {
@@ -323,14 +338,11 @@ impl<C> State<C> {
     }
 
     /// A loan that lasts too long and was not reported yet.
-    fn overdue(&self, now: Time) -> Option<usize> {
+    fn overdue(&self, now: Time) -> Option<(usize, Time, Option<&'static Location<'static>>)> {
         let longest = unless_zero(self.config.leak_threshold)?;
         let lent = self.front.slots.iter().filter(|(_, slot)| slot.cell.is_taken());
-        let overdue = lent.filter_map(|(index, slot)| Some((index, slot.loan()?.0)));
-        overdue
-            .filter(|(index, at)| *at + longest <= now && self.places[*index].reported != *at)
-            .map(|(index, _)| index)
-            .next()
+        let mut loans = lent.filter_map(|(index, slot)| slot.loan().map(|(at, from)| (index, at, from)));
+        loans.find(|(index, at, _)| *at + longest <= now && self.places[*index].reported != *at)
     }
 
     /// Sets the alarm for when there will be something to do, if there will.
@@ -355,8 +367,12 @@ impl<C> State<C> {
             if place.interrupter.is_none() {
                 continue;
             }
-            by(place.retires);
-            by(place.shunned_until);
+            if !place.wants_to_go(now) {
+                by(place.retires);
+            } else if place.leave.is_none() && self.succession.is_none() {
+                by(now.max(self.tending.paused_until));
+            }
+            by(place.conduct.demoted_until);
             let is_idle = slot.cell.is_full();
             if let Some(span) = idle_for {
                 by(if is_idle { slot.used_at() } else { now } + span);
@@ -382,6 +398,7 @@ impl<C> State<C> {
     }
 
     fn set(&mut self, at: Time, after: &mut After<C>) {
+        self.tending.has_alarm = at != Time::NEVER;
         self.tending.alarms += 1;
         after.tend = Some(Watch { number: self.tending.alarms, at });
     }

@@ -8,7 +8,7 @@ use ecm_core::{
     Clock, Loan, Time, block_on,
     testing::{Fake, TestClock},
 };
-use ecm_pool::{Pool, PoolConfig, PoolParts, Workers};
+use ecm_pool::{Pool, PoolConfig, PoolParts, PoolStrategy, Workers};
 use std::{pin::pin, sync::Arc, thread, time::Duration};
 
 const TICK: Duration = Duration::from_millis(5);
@@ -176,4 +176,15 @@ fn a_connection_that_panics_during_a_visit_is_closed() {
     assert!(rough.is_through());
     assert_eq!((rough.fake.counts().open(), rough.fake.counts().kept, pool.status().idle), (1, 0, 1));
     assert_eq!(clock.alarms(), 0);
+}
+
+#[test]
+fn visits_do_not_keep_a_pool_from_being_warmed() {
+    let config = PoolConfig { initial_connections: 4, strategy: PoolStrategy::Fixed, ..PoolConfig::default() };
+    let bench = keeping(Inline, config);
+    drop(bench.lends());
+    ticks(&bench, 199);
+    assert_eq!((bench.fake.counts().idles, bench.fake.counts().connects), (2, 1));
+    ticks(&bench, 1);
+    assert_eq!(bench.fake.counts().connects, 4);
 }

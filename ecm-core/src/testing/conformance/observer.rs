@@ -112,6 +112,7 @@ impl<O: Observer> Told<O> {
             self.tell(promise, &Event::Breaker { database, state });
         }
         for why in ["idle", database] {
+            self.tell(promise, &Event::Demoted { database, why });
             self.tell(promise, &Event::Closed { database, why });
         }
     }
