@@ -128,7 +128,7 @@ pub(crate) fn queue_full<B: Backend>(pool: &Pool<B>, shortage: &Shortage) -> Err
     Error::new(Kind::QueueFull, message).in_database(&pool.shared().name)
 }
 
-fn describe(shortage: &Shortage) -> String {
+pub(crate) fn describe(shortage: &Shortage) -> String {
     let Shortage { status, oldest_loan_from, opening_for, last_failure } = shortage;
     let mut detail = format!(
         "{} of at most {} connections are open, {} idle, {} lent, {} being opened, {} waiting",

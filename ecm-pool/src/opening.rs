@@ -1,4 +1,4 @@
-use crate::{Lent, Pool, place::Vacancy, state::Unsettled};
+use crate::{Lent, Pool, asking::describe, place::Vacancy, state::Unsettled};
 use ecm_core::{Backend, Connection, Error, Event, Failure, Loan, Stage, Time};
 use std::panic::Location;
 
@@ -65,10 +65,10 @@ impl<'p, B: Backend> Opening<'p, B> {
     fn failed(&self, failure: Failure, purpose: &Purpose) -> Error {
         let shared = self.pool.shared();
         let message = failure.to_string().into();
-        shared.locked(|state, _| state.failed(message));
+        let shortage = shared.locked(|state, _| state.failed(message));
         let now = shared.clock.now();
         let error = if now >= purpose.deadline {
-            Error::timeout(Stage::Open, now.since(purpose.asked), &failure).caused_by(failure)
+            Error::timeout(Stage::Open, now.since(purpose.asked), describe(&shortage)).caused_by(failure)
         } else {
             Error::from_failure(failure, &*shared.backend)
         };

@@ -206,10 +206,11 @@ impl<C> State<C> {
         self.serve(after);
     }
 
-    /// A connection could not be opened.
-    pub(crate) fn failed(&mut self, message: Arc<str>) {
+    /// A connection could not be opened, or could not serve its first loan; answers how the pool stands.
+    pub(crate) fn failed(&mut self, message: Arc<str>) -> Shortage {
         self.last_failure = Some(message);
         self.failures += 1;
+        self.shortage()
     }
 
     /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.

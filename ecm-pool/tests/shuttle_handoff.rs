@@ -191,3 +191,25 @@ fn nobody_sleeps_on_when_the_pool_closes_during_a_hand_over() {
         ROUNDS,
     );
 }
+
+#[test]
+fn several_who_close_at_once_all_find_everything_closed() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::of(2);
+            lend(&bench);
+            let lend = |bench: &Bench| match bench.lends(Time::NEVER) {
+                Ok(_) | Err(Kind::Closed) => {}
+                Err(other) => panic!("{other:?}"),
+            };
+            let close = |bench: &Bench| {
+                bench.pool.close();
+                assert!(block_on(bench.pool.drained(Time::NEVER)));
+                assert_eq!(bench.fake.counts().open(), 0);
+            };
+            bench.threads(vec![Box::new(close), Box::new(lend), Box::new(close), Box::new(lend)]);
+            bench.is_at_rest(0);
+        },
+        ROUNDS,
+    );
+}

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 /// An opening that takes longer is no longer left to callers.
 pub(crate) const SLOW: Duration = Duration::from_millis(10);
 /// An opening or a check that takes longer is stuck. Twice as long for each that is stuck already, so that
-/// a storage that hangs for a day costs some twenty threads.
+/// a storage that hangs for a day costs some thirty threads.
 const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_DOUBLINGS: u32 = 12;
 

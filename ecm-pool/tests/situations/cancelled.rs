@@ -54,7 +54,7 @@ fn tens_of_thousands_who_go_away_leave_a_pool_that_works() {
     let bench = Bench::of(2);
     let held = [bench.lends(), bench.lends()];
     for round in 0..4 {
-        let mut waiting: Vec<_> = (0..20_000).map(|_| bench.waits()).collect();
+        let mut waiting: Vec<_> = (0..50_000).map(|_| bench.waits()).collect();
         if round % 2 == 0 {
             waiting.reverse();
         }

@@ -5,7 +5,7 @@ use ecm_core::{
     CheckIn, Connection, FaultKind,
     testing::{Fake, Held, TestClock},
 };
-use ecm_pool::{Pool, PoolConfig, PoolParts};
+use ecm_pool::{Fairness, Pool, PoolConfig, PoolParts};
 use std::{sync::Arc, task::Poll, thread};
 
 const MOST: u32 = 2;
@@ -28,11 +28,12 @@ enum Outcome {
     Never,
 }
 
-type Run = fn(Outcome) -> (Bench, Later);
+type Run = fn(Outcome, Fairness) -> (Bench, Later);
 
-fn bench() -> (Bench, Later) {
+fn bench(fairness: Fairness) -> (Bench, Later) {
     let (fake, clock, later) = (Fake::new(), TestClock::new(), Later::default());
-    let config = PoolConfig { max_connections: MOST, validation_interval: 10 * SECOND, ..PoolConfig::untended() };
+    let config =
+        PoolConfig { max_connections: MOST, fairness, validation_interval: 10 * SECOND, ..PoolConfig::untended() };
     let parts = PoolParts { workers: Arc::new(later.clone()), ..parts(&clock) };
     let pool = Pool::new(Arc::new(fake.clone()), config, parts);
     (Bench { fake, clock, pool }, later)
@@ -62,8 +63,8 @@ fn beside(bench: &Bench, outcome: Outcome, hold: Held, caller: Asked<'_, Fake>, 
     is_sound(bench);
 }
 
-fn create(outcome: Outcome) -> (Bench, Later) {
-    let (bench, later) = bench();
+fn create(outcome: Outcome, fairness: Fairness) -> (Bench, Later) {
+    let (bench, later) = bench(fairness);
     // Openings that take so long are left to the worker.
     bench.fake.slow_connects(20 * MILLISECOND, &bench.clock);
     let held = bench.lends();
@@ -85,8 +86,8 @@ fn create(outcome: Outcome) -> (Bench, Later) {
     (bench, later)
 }
 
-fn check(outcome: Outcome) -> (Bench, Later) {
-    let (bench, later) = bench();
+fn check(outcome: Outcome, fairness: Fairness) -> (Bench, Later) {
+    let (bench, later) = bench(fairness);
     let held = bench.lends();
     drop(bench.lends());
     bench.clock.advance(10 * SECOND);
@@ -116,8 +117,8 @@ fn check(outcome: Outcome) -> (Bench, Later) {
     (bench, later)
 }
 
-fn reset(outcome: Outcome) -> (Bench, Later) {
-    let (bench, later) = bench();
+fn reset(outcome: Outcome, fairness: Fairness) -> (Bench, Later) {
+    let (bench, later) = bench(fairness);
     let (mut dirty, held) = (bench.lends(), bench.lends());
     dirty.db().leave(CheckIn::Reset);
     let caller = bench.waits();
@@ -137,8 +138,8 @@ fn reset(outcome: Outcome) -> (Bench, Later) {
     (bench, later)
 }
 
-fn hand_over(outcome: Outcome) -> (Bench, Later) {
-    let (bench, later) = bench();
+fn hand_over(outcome: Outcome, fairness: Fairness) -> (Bench, Later) {
+    let (bench, later) = bench(fairness);
     let (given, held) = (bench.lends(), bench.lends());
     let (caller, next) = (bench.waits(), bench.waits());
     drop(given);
@@ -174,13 +175,14 @@ fn hand_over(outcome: Outcome) -> (Bench, Later) {
 fn whoever_goes_away_at_any_moment_leaves_a_pool_that_is_whole() {
     const PHASES: [(Phase, Run); 4] =
         [(Phase::Create, create), (Phase::Check, check), (Phase::Reset, reset), (Phase::HandOver, hand_over)];
-    for round in 0..64 {
+    const BOUND: Fairness = Fairness::Bounded(MILLISECOND);
+    for fairness in [Fairness::Strict, BOUND, Fairness::Free].into_iter().cycle().take(66) {
         for (phase, run) in PHASES {
             for outcome in [Outcome::Good, Outcome::Bad, Outcome::Slow, Outcome::Never] {
-                let (bench, later) = run(outcome);
+                let (bench, later) = run(outcome, fairness);
                 is_sound(&bench);
                 let [_, lent, opening, waiting] = bench.figures();
-                assert_eq!([lent, opening, waiting], [0; 3], "round {round}, {phase:?}, {outcome:?}");
+                assert_eq!([lent, opening, waiting], [0; 3], "{fairness:?}, {phase:?}, {outcome:?}");
                 if outcome == Outcome::Never {
                     assert_eq!(bench.fake.counts().open(), 0, "{phase:?}");
                     continue;

@@ -82,11 +82,11 @@ fn one_that_comes_back_wakes_exactly_one() {
 }
 
 #[test]
-fn five_thousand_who_wait_for_three_connections_are_all_served_in_order() {
+fn twenty_five_thousand_who_wait_for_three_connections_are_all_served_in_order() {
     let bench = Bench::of(3);
     let mut held: VecDeque<_> = (0..3).map(|_| bench.lends()).collect();
-    let mut waiting: VecDeque<_> = (0..5000).map(|_| bench.waits()).collect();
-    assert_eq!(bench.status().waiting, 5000);
+    let mut waiting: VecDeque<_> = (0..25_000).map(|_| bench.waits()).collect();
+    assert_eq!(bench.status().waiting, 25_000);
     while let Some(next) = waiting.pop_front() {
         assert_eq!(next.rings(), 0);
         held.pop_front();
@@ -96,7 +96,7 @@ fn five_thousand_who_wait_for_three_connections_are_all_served_in_order() {
     drop(held);
     assert_eq!(bench.figures(), [3, 0, 0, 0]);
     let status = bench.status();
-    assert_eq!((status.loans, status.waits, status.timeouts, status.opened), (5003, 5000, 0, 3));
+    assert_eq!((status.loans, status.waits, status.timeouts, status.opened), (25_003, 25_000, 0, 3));
     assert_eq!(bench.clock.alarms(), 0);
 }
 
@@ -114,4 +114,24 @@ fn a_slow_borrower_delays_nobody_while_another_connection_comes_and_goes() {
     assert_eq!(id(&mut slow), 1);
     bench.clock.advance(SECOND);
     assert_eq!(bench.status().timeouts, 0);
+}
+
+#[test]
+fn a_pool_that_was_saturated_recovers_by_itself_once_fewer_come_than_go() {
+    let bench = Bench::of(2);
+    let mut held = VecDeque::from([bench.lends(), bench.lends()]);
+    let mut waiting: VecDeque<_> = (0..500).map(|_| bench.waits()).collect();
+    // Two come back for each one that comes.
+    for _ in 0..498 {
+        waiting.push_back(bench.waits());
+        for _ in 0..2 {
+            drop(held.pop_front());
+            held.push_back(waiting.pop_front().unwrap().served());
+        }
+    }
+    assert_eq!(bench.figures(), [0, 2, 0, 2]);
+    held.clear();
+    waiting.into_iter().for_each(|asked| drop(asked.served()));
+    assert_eq!((bench.figures(), bench.status().opened, bench.clock.alarms()), ([2, 0, 0, 0], 2, 0));
+    assert!(bench.lends_now().is_some(), "nobody has to queue any more");
 }

@@ -1,11 +1,12 @@
 //! The pool beside one that only counts: whatever happens in whatever order, both say the same.
 
-use crate::support::{Asked, Bench};
-use ecm_core::testing::Fake;
+use crate::support::{Asked, Bench, poll_once};
+use ecm_core::{CheckIn, Connection, FaultKind, Kind, Time, testing::Fake};
 use ecm_pool::{Lent, PoolConfig};
 use proptest::prelude::*;
 use std::{
     collections::{BTreeMap, VecDeque},
+    pin::pin,
     task::Poll,
 };
 
@@ -17,6 +18,14 @@ enum Step {
     Leave(usize),
     GiveBack(usize),
     Discard(usize),
+    /// It has to be put into order first, which may fail.
+    GiveBackDirty(usize, bool),
+    /// The next opening fails.
+    FailOpening,
+    /// The next loan that would begin cannot.
+    FailLoan,
+    /// Asks whether all is quiet, and goes away.
+    Drain,
     AdvanceEpoch,
     Evict,
     Resize(u32),
@@ -33,6 +42,10 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<usize>().prop_map(Step::Leave),
         8 => any::<usize>().prop_map(Step::GiveBack),
         2 => any::<usize>().prop_map(Step::Discard),
+        2 => (any::<usize>(), any::<bool>()).prop_map(|(number, fails)| Step::GiveBackDirty(number, fails)),
+        1 => Just(Step::FailOpening),
+        1 => Just(Step::FailLoan),
+        1 => Just(Step::Drain),
         1 => Just(Step::AdvanceEpoch),
         1 => Just(Step::Evict),
         2 => (1..6_u32).prop_map(Step::Resize),
@@ -60,11 +73,14 @@ struct Counted {
     handed: BTreeMap<usize, Handed>,
     /// Each with whether it is closed when it comes back.
     lent: BTreeMap<usize, bool>,
+    opening_fails: bool,
+    loan_fails: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Answer {
     Lent,
+    Failed,
     Waits,
     Closed,
 }
@@ -89,21 +105,48 @@ impl Counted {
         }
     }
 
-    fn takes_idle(&mut self, caller: usize) -> bool {
+    fn takes_idle(&mut self) -> bool {
         let takes = !self.closed && !self.suspended && self.waiting.is_empty() && self.idle > 0;
-        if takes {
-            self.idle -= 1;
-            self.lent.insert(caller, false);
-        }
+        self.idle -= usize::from(takes);
         takes
+    }
+
+    fn asks_now(&mut self, caller: usize) -> bool {
+        if !self.takes_idle() {
+            return false;
+        }
+        if std::mem::take(&mut self.loan_fails) {
+            self.serve();
+            return false;
+        }
+        self.lent.insert(caller, false);
+        true
+    }
+
+    /// One that was idle is replaced where its loan cannot begin.
+    fn lends(&mut self, caller: usize) -> Answer {
+        if std::mem::take(&mut self.loan_fails) {
+            return self.opens(caller);
+        }
+        self.lent.insert(caller, false);
+        Answer::Lent
+    }
+
+    fn opens(&mut self, caller: usize) -> Answer {
+        if std::mem::take(&mut self.opening_fails) || std::mem::take(&mut self.loan_fails) {
+            self.serve();
+            return Answer::Failed;
+        }
+        self.lent.insert(caller, false);
+        Answer::Lent
     }
 
     fn ask(&mut self, caller: usize) -> Answer {
         if self.closed {
             return Answer::Closed;
         }
-        if self.takes_idle(caller) {
-            return Answer::Lent;
+        if self.takes_idle() {
+            return self.lends(caller);
         }
         self.waiting.push_back(caller);
         self.serve();
@@ -114,11 +157,11 @@ impl Counted {
         if self.closed {
             return Answer::Closed;
         }
-        if self.handed.remove(&caller).is_none() {
-            return Answer::Waits;
+        match self.handed.remove(&caller) {
+            None => Answer::Waits,
+            Some(Handed::Connection) => self.lends(caller),
+            Some(Handed::Room) => self.opens(caller),
         }
-        self.lent.insert(caller, false);
-        Answer::Lent
     }
 
     fn leave(&mut self, caller: usize) {
@@ -191,8 +234,11 @@ impl<'b> Both<'b> {
                 Answer::Lent
             }
             Poll::Ready(Err(error)) => {
-                assert_eq!(error.kind(), ecm_core::Kind::Closed);
-                Answer::Closed
+                if error.kind() == Kind::Closed {
+                    return Answer::Closed;
+                }
+                assert_eq!(error.fault().map(|fault| fault.kind), Some(FaultKind::Storage));
+                Answer::Failed
             }
             Poll::Pending => {
                 self.asked.insert(caller, asked);
@@ -212,7 +258,7 @@ impl<'b> Both<'b> {
             }
             Step::AskNow => {
                 self.callers += 1;
-                let expected = counted.takes_idle(self.callers);
+                let expected = counted.asks_now(self.callers);
                 let lent = self.bench.lends_now();
                 assert_eq!(lent.is_some(), expected);
                 self.lent.extend(lent.map(|lent| (self.callers, lent)));
@@ -237,6 +283,25 @@ impl<'b> Both<'b> {
                 let Some(caller) = chosen(&self.lent, number) else { return };
                 counted.give_back(caller, true);
                 self.lent.remove(&caller).unwrap().discard();
+            }
+            Step::GiveBackDirty(number, fails) => {
+                let Some(caller) = chosen(&self.lent, number) else { return };
+                counted.give_back(caller, fails);
+                self.bench.fake.fail_resets(FaultKind::Storage, u32::from(fails));
+                let mut lent = self.lent.remove(&caller).unwrap();
+                lent.db().leave(CheckIn::Reset);
+            }
+            Step::FailOpening => {
+                counted.opening_fails = true;
+                self.bench.fake.fail_connects(FaultKind::Storage, 1);
+            }
+            Step::FailLoan => {
+                counted.loan_fails = true;
+                self.bench.fake.fail_check_outs(FaultKind::Storage, 1);
+            }
+            Step::Drain => {
+                let is_quiet = counted.lent.is_empty() && counted.handed.is_empty();
+                assert_eq!(poll_once(pin!(pool.drained(Time::NEVER))).is_ready(), is_quiet);
             }
             Step::AdvanceEpoch => {
                 counted.clear_out();

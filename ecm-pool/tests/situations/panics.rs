@@ -201,3 +201,29 @@ fn an_observer_that_panics_does_not_end_the_care_for_connections() {
         touchy.0.store(false, Ordering::SeqCst);
     }
 }
+
+#[test]
+fn a_connection_that_panics_when_it_is_checked_is_closed_whoever_checks_it() {
+    let (rough, clock) = (Rough::default(), TestClock::new());
+    let config = PoolConfig {
+        max_connections: 2,
+        validation_interval: 10 * SECOND,
+        validation_bypass: 5 * SECOND,
+        ..PoolConfig::untended()
+    };
+    let parts = PoolParts { workers: Arc::new(Inline), ..parts(&clock) };
+    let pool = Pool::new(Arc::new(rough.clone()), config, parts);
+    let asks = || Asked::new(pool.lend(Loan::Read, clock.now(), Time::NEVER));
+    drop(asks().served());
+    clock.advance(6 * SECOND);
+    rough.fails_at(&[Moment::Ping]);
+    assert!(catch_unwind(AssertUnwindSafe(|| drop(asks().served()))).is_err());
+    assert_eq!((pool.status().open, rough.fake.counts().open()), (0, 0));
+    drop(asks().served());
+    rough.fails_at(&[Moment::Ping]);
+    clock.advance(10 * SECOND);
+    assert!(rough.is_through());
+    assert_eq!((pool.status().open, rough.fake.counts().open()), (0, 0));
+    drop(asks().served());
+    assert_eq!(pool.status().opened, 3);
+}

@@ -23,6 +23,7 @@ pub(crate) enum Moment {
     Reset,
     Close,
     Idle,
+    Ping,
     Upkeep,
     /// Fails instead of panicking.
     RollBack,
@@ -150,6 +151,7 @@ impl Connection for RoughConnection {
     }
 
     fn ping(&mut self) -> Result<(), Failure> {
+        self.plan.reach(Moment::Ping);
         self.inner.ping()
     }
 

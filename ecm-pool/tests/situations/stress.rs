@@ -1,9 +1,9 @@
-use ecm_core::{Clock, Connection, Loan, SystemClock, Time, block_on, testing::Fake};
+use ecm_core::{Clock, Connection, Loan, PoolStatus, SystemClock, Time, block_on, testing::Fake};
 use ecm_pool::{Pool, PoolConfig, PoolParts};
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread,
     time::Duration,
@@ -47,4 +47,37 @@ fn many_threads_on_two_connections_never_share_one() {
     assert_eq!((status.idle, status.open), (status.open, status.idle));
     assert_eq!((status.closed, status.opened), (discarded, discarded + u64::from(status.open)));
     assert_eq!(fake.counts().open(), u64::from(status.open));
+}
+
+#[test]
+fn whatever_goes_on_a_scrape_adds_up_and_no_counter_runs_backwards() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let config =
+        PoolConfig { max_connections: 3, connection_timeout: Duration::from_secs(3600), ..PoolConfig::untended() };
+    let pool = Pool::new(Arc::new(Fake::new()), config, PoolParts::new("main", Arc::clone(&clock)));
+    let left = AtomicUsize::new(4);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for loan in 0..5_000 {
+                    let lent = block_on(pool.lend(Loan::Read, clock.now(), Time::NEVER)).unwrap();
+                    if loan % 50 == 0 { lent.discard() } else { drop(lent) }
+                }
+                left.fetch_sub(1, Ordering::SeqCst);
+            });
+        }
+        let mut before = pool.status();
+        while left.load(Ordering::SeqCst) > 0 {
+            let now = pool.status();
+            assert_eq!(now.open, now.idle + now.lent + now.opening, "{now:?}");
+            assert!(now.open <= now.max_connections, "{now:?}");
+            let counters =
+                |status: &PoolStatus| [status.loans, status.waits, status.opened, status.closed, status.failures];
+            let ran = counters(&before).into_iter().zip(counters(&now)).all(|(before, now)| before <= now);
+            assert!(ran, "{before:?}, then {now:?}");
+            before = now;
+        }
+    });
+    let status = pool.status();
+    assert_eq!((status.loans, status.closed, status.waiting), (20_000, 400, 0));
 }

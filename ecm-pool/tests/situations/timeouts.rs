@@ -126,7 +126,9 @@ fn an_open_that_fails_after_the_deadline_is_a_timeout_of_opening() {
     assert_eq!(error.kind(), Kind::Timeout(Stage::Open));
     assert_eq!(
         error.to_string(),
-        "database \"main\": gave up after 2.0s opening a connection: told to fail: the storage failed"
+        "database \"main\": gave up after 2.0s opening a connection: 1 of at most 1 connections are open, 0 idle, \
+         0 lent, 1 being opened, 0 waiting; an opening has lasted 2.0s; \
+         the last attempt to open one failed: told to fail: the storage failed"
     );
     assert_eq!(error.source().unwrap().downcast_ref(), Some(&FakeError::new(FaultKind::Storage)));
     assert_eq!(bench.figures(), [0, 0, 0, 0]);
