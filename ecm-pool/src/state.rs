@@ -312,6 +312,11 @@ impl<C> State<C> {
         self.suspended = suspended;
         self.front.shut(Shut::Suspended, suspended);
         self.serve(after);
+        // What has grown too old meanwhile goes now.
+        if !suspended && !self.places.is_empty() {
+            let now = self.clock.now();
+            self.start_tending(now, after);
+        }
     }
 
     /// The interrupters of all that is lent, each marked so that it is closed when it comes back.

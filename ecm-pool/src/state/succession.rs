@@ -19,9 +19,10 @@ impl<C> State<C> {
     /// pool has as many as it may it goes first, since the maximum of places is never exceeded: at once if it
     /// is idle, else when it comes back; its place is opened anew at once.
     pub(super) fn retire(&mut self, now: Time, after: &mut After<C>) {
-        if self.succession.is_some() {
+        if !self.may_retire() {
             return;
         }
+        self.succession = None;
         let Some((slot, why)) = self.next_to_go(now) else { return };
         if self.would_be_missed() {
             if now < self.tending.paused_until() {
@@ -34,6 +35,12 @@ impl<C> State<C> {
             }
         }
         self.dismiss(slot, why, after);
+    }
+
+    /// Whether the next one may go: no successor is being opened. One that is only wanted is decided on
+    /// anew, since the room for it may have gone to somebody else.
+    pub(super) fn may_retire(&self) -> bool {
+        !self.suspended && self.succession.as_ref().is_none_or(|succession| succession.opening.is_none())
     }
 
     /// What is worse than the others goes before what is old, the oldest first.

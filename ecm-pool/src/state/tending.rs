@@ -369,7 +369,7 @@ impl<C> State<C> {
             }
             if !place.wants_to_go(now) {
                 by(place.retires);
-            } else if place.leave.is_none() && self.succession.is_none() {
+            } else if place.leave.is_none() && self.may_retire() {
                 by(now.max(self.tending.paused_until));
             }
             by(place.conduct.demoted_until);

@@ -2,10 +2,10 @@
 
 use crate::support::{Asked, Bench, MILLISECOND, SECOND, parts};
 use ecm_core::{
-    Abilities, Access, Backend, Clock, Failure, Fault, Kind, Loan, Stage, Time, block_on,
+    Abilities, Access, Backend, Clock, Connection, Failure, Fault, Kind, Loan, Stage, Time, block_on,
     testing::{Fake, FakeConnection, TestClock},
 };
-use ecm_pool::{Lent, Pool, PoolConfig};
+use ecm_pool::{Lent, Pool, PoolConfig, PoolStrategy};
 use std::{
     collections::VecDeque,
     error::Error as StdError,
@@ -174,6 +174,7 @@ fn nobody_follows_a_caller_into_an_opening_that_hangs() {
         scene.clock.advance(10 * MILLISECOND);
         drop(scene.lends());
         assert!(!first.is_finished());
+        assert_eq!(scene.pool.status().waits, 1, "the worker has opened it");
         drop(gate);
     });
     scene.is_whole(2);
@@ -313,4 +314,33 @@ fn an_opening_that_is_stuck_and_fails_in_the_end_is_forgotten() {
     scene.backend.fake.fail_connects(ecm_core::FaultKind::Storage, 1);
     drop(gate);
     scene.is_whole(1);
+}
+
+#[test]
+fn a_successor_that_is_stuck_is_followed_by_another() {
+    let (backend, clock) = (Hanging::default(), TestClock::new());
+    let config = PoolConfig {
+        min_connections: 1,
+        initial_connections: 1,
+        strategy: PoolStrategy::Fixed,
+        connection_warming: true,
+        max_lifetime: 100 * SECOND,
+        ..PoolConfig::untended()
+    };
+    let pool = Pool::new(Arc::new(backend.clone()), config, parts(&clock));
+    let scene = Scene { backend, clock, pool };
+    drop(scene.lends());
+    let gate = scene.backend.hang_next();
+    scene.clock.advance(SECOND);
+    scene.clock.advance(100 * SECOND);
+    scene.backend.wait_for_stuck(1);
+    scene.clock.advance(SECOND);
+    assert_eq!(scene.pool.status().stuck, 1);
+    scene.clock.advance(SECOND);
+    while scene.pool.status().opened < 2 {
+        thread::yield_now();
+    }
+    assert_eq!((scene.pool.status().open, scene.lends().db().id()), (1, 2), "the old one has gone");
+    drop(gate);
+    scene.is_whole(2);
 }

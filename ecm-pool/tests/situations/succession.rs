@@ -131,6 +131,21 @@ fn what_cannot_be_replaced_stays_however_old_it_is() {
 }
 
 #[test]
+fn a_full_pool_in_which_an_opening_has_failed_keeps_the_rest_however_old() {
+    let (bench, _) = warm(2, 2);
+    bench.fake.fail_connects(FaultKind::Storage, 1_000);
+    bench.clock.advance(LIFETIME * SECOND);
+    for _ in 0..1_000 {
+        assert_eq!(bench.figures(), [1, 0, 0, 0]);
+        bench.clock.advance(SECOND / 10);
+    }
+    bench.fake.fail_connects(FaultKind::Storage, 0);
+    (0..200).for_each(|_| bench.clock.advance(SECOND / 10));
+    let mut both = [bench.lends(), bench.lends()];
+    assert!(both.iter_mut().all(|lent| id(lent) > 2));
+}
+
+#[test]
 fn what_nobody_would_miss_gets_no_successor() {
     let (bench, told) = warm(1, 10);
     drop([bench.lends(), bench.lends(), bench.lends()]);
@@ -185,4 +200,17 @@ fn a_pool_is_filled_again_whatever_has_emptied_it() {
     assert_eq!(bench.figures(), [0; 4]);
     bench.clock.advance(20 * MILLISECOND);
     assert_eq!(bench.figures(), [3, 0, 0, 0], "after a pause");
+}
+
+#[test]
+fn what_grows_old_in_a_suspended_pool_is_succeeded_after_it_was_resumed() {
+    let (bench, _) = warm(1, 4);
+    bench.pool.suspend();
+    let looked = bench.clock.alarms();
+    bench.clock.advance(2 * LIFETIME * SECOND);
+    assert_eq!((bench.figures(), bench.status().opened), ([1, 0, 0, 0], 1));
+    assert!(bench.clock.alarms() < looked, "nothing is to be looked at meanwhile");
+    bench.pool.resume();
+    bench.clock.advance(10 * MILLISECOND);
+    assert_eq!((bench.figures(), bench.status().opened, bench.status().closed), ([1, 0, 0, 0], 2, 1));
 }
