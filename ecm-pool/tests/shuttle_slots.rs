@@ -278,13 +278,21 @@ fn what_is_kept_is_let_go_of_whenever_the_pool_falls_asleep() {
 fn one_connection_that_is_lent_at_the_moment_does_not_end_the_checks_of_the_others() {
     const SECOND: Duration = Duration::from_secs(1);
     let time_passes: Action = |bench| bench.clock.advance(10 * SECOND);
+    let lend_when_the_worker_comes: Action = |bench| {
+        while bench.workers.0.lock().unwrap().is_empty() {
+            thread::yield_now();
+        }
+        lend_now(bench);
+    };
     shuttle::check_random(
         move || {
             let config = PoolConfig { validation_interval: 10 * SECOND, ..PoolConfig::untended() };
             let bench = Bench::configured(config);
             let lend = || block_on(bench.pool.lend(Loan::Read, bench.clock.now(), Time::NEVER)).unwrap();
-            drop([lend(), lend(), lend()]);
-            bench.threads(&[lend_now, time_passes]);
+            // The one that comes back last is lent first, and looked at first.
+            let all = [lend(), lend(), lend()];
+            all.into_iter().rev().for_each(drop);
+            bench.threads(&[lend_when_the_worker_comes, time_passes]);
             let pings = bench.fake.counts().pings;
             assert!(pings >= 2, "only {pings} of the two that nobody lent were checked");
         },
