@@ -10,14 +10,20 @@ thread_local! {
 
 /// A pool, by its number, and a slot of it. Pools are numbered from 1.
 #[inline]
-fn hint(pool: u32, slot: usize) -> u64 {
+pub(crate) fn hint(pool: u32, slot: usize) -> u64 {
     // Pools have far fewer slots than 2^32, and a wrong hint would do no harm.
     (u64::from(pool) << 32) | (slot as u64 & 0xFFFF_FFFF)
 }
 
+/// The slot that a hint is about.
+#[inline]
+pub(crate) fn index(hint: u64) -> usize {
+    (hint & 0xFFFF_FFFF) as usize
+}
+
 #[inline]
 fn slot_of(pool: u32, hint: u64) -> Option<usize> {
-    (hint >> 32 == u64::from(pool)).then_some((hint & 0xFFFF_FFFF) as usize)
+    (hint >> 32 == u64::from(pool)).then_some(index(hint))
 }
 
 /// The slot of this pool that this thread gave back last, if that was the last of all: where to look
@@ -33,10 +39,9 @@ pub(crate) fn recent(pool: u32) -> impl Iterator<Item = usize> {
     hints.into_iter().filter_map(move |hint| slot_of(pool, hint))
 }
 
-/// Remembers that this thread has given a slot back.
+/// Remembers that this thread has given back the slot of this hint.
 #[inline]
-pub(crate) fn remember(pool: u32, slot: usize) {
-    let newest = hint(pool, slot);
+pub(crate) fn remember(newest: u64) {
     HINTS.with(|hints| {
         if hints[0].get() != newest {
             insert(hints, newest);
@@ -44,6 +49,7 @@ pub(crate) fn remember(pool: u32, slot: usize) {
     });
 }
 
+#[cold]
 fn insert(hints: &[Cell<u64>; REMEMBERED], newest: u64) {
     let known = hints.iter().position(|hint| hint.get() == newest).unwrap_or(REMEMBERED - 1);
     for index in (0..known).rev() {
@@ -59,6 +65,7 @@ mod tests {
     #[test]
     fn the_newest_comes_first_and_other_pools_do_not_count() {
         let known = |pool| recent(pool).collect::<Vec<_>>();
+        let remember = |pool, slot| remember(hint(pool, slot));
         (1..=3).for_each(|slot| remember(7, slot));
         assert_eq!((known(7), newest(7)), (vec![3, 2, 1], Some(3)));
         remember(7, 1);

@@ -1,7 +1,13 @@
-use crate::{Pool, opening::Opening, place::Loaned, slots::Slot};
+use crate::{
+    Pool,
+    cell::Detached,
+    opening::Opening,
+    place::Loaned,
+    slots::{Figures, Held, Slot},
+};
 use ecm_core::{Backend, CheckIn, Connection, Failure, Loan, Time};
 use std::{
-    fmt, ops,
+    fmt, mem, ops,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
@@ -15,9 +21,8 @@ use std::{
 #[must_use = "a connection that is dropped goes back to its pool"]
 pub struct Lent<'p, B: Backend> {
     pool: &'p Pool<B>,
-    /// Where it is from.
-    slot: &'p Slot<B::Connection>,
-    hold: Hold<B::Connection>,
+    /// `None` only while it is being dropped.
+    held: Option<Held<'p, B::Connection>>,
 }
 
 /// A connection on loan that keeps its pool alive; otherwise as [`Lent`].
@@ -26,18 +31,13 @@ pub struct Lent<'p, B: Backend> {
 #[must_use = "a connection that is dropped goes back to its pool"]
 pub struct Owned<B: Backend> {
     pool: Arc<Pool<B>>,
-    hold: Hold<B::Connection>,
-}
-
-/// What both kinds of guards hold.
-pub(crate) struct Hold<C> {
     /// `None` only while it is being dropped.
-    loaned: Option<Loaned<C>>,
-    fate: Fate,
+    held: Option<Detached<Box<B::Connection>>>,
 }
 
-/// What becomes of a connection when it comes back.
+/// What becomes of a connection when it comes back: kept with its slot, for whoever has it.
 #[derive(Clone, Copy)]
+#[repr(u8)]
 enum Fate {
     /// It is lent again, if it is fit.
     Kept,
@@ -49,50 +49,63 @@ enum Fate {
 }
 
 impl Fate {
-    #[inline]
-    fn unfit(self) -> Option<&'static str> {
-        match self {
-            Self::Kept | Self::Faulty => None,
-            Self::NotBegun => Some("it could not be lent"),
-            Self::FailedCheck => Some("it failed its check"),
-            Self::Discarded => Some("its borrower discarded it"),
+    /// Notes it for a connection that the caller has taken.
+    fn set(self, of: &Figures) {
+        of.set_fate(self as u8);
+    }
+
+    /// What was noted and is not the usual, which is forgotten then; the connection may still be unfit.
+    #[cold]
+    fn take(of: &Figures) -> Ended {
+        let fate = of.fate();
+        Self::Kept.set(of);
+        match fate {
+            fate if fate == Self::Faulty as u8 => Ended::Faulty,
+            fate if fate == Self::NotBegun as u8 => Ended::Unfit("it could not be lent"),
+            fate if fate == Self::FailedCheck as u8 => Ended::Unfit("it failed its check"),
+            fate if fate == Self::Discarded as u8 => Ended::Unfit("its borrower discarded it"),
+            _ => Ended::Well,
         }
+    }
+}
+
+/// A loan that begins: unless it is begun to the end, its connection is closed when it comes back.
+struct Beginning<'f> {
+    of: &'f Figures,
+    fate: Fate,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.fate.set(self.of);
     }
 }
 
 const HELD: &str = "a lent connection is there until it is dropped";
 
-impl<C> Hold<C> {
-    fn loaned(&self) -> &Loaned<C> {
-        self.loaned.as_ref().expect(HELD)
-    }
-
-    fn connection(&mut self) -> &mut C {
-        &mut self.loaned.as_mut().expect(HELD).connection
-    }
+/// How a loan has ended.
+pub(crate) enum Ended {
+    Well,
+    /// As well, but its borrower says that the backend has failed on it.
+    Faulty,
+    /// So that its connection cannot be lent again.
+    Unfit(&'static str),
 }
 
-impl<C> Hold<C> {
-    /// Whether the loan went well, as far as its borrower has said.
-    #[inline]
-    pub(crate) fn went_well(&self) -> bool {
-        !matches!(self.fate, Fate::Faulty)
+/// Ends a loan.
+#[inline]
+pub(crate) fn end<C: Connection>(held: &mut Held<'_, C>) -> Ended {
+    let notes = held.notes();
+    let noted = if notes.fate() == Fate::Kept as u8 { Ended::Well } else { Fate::take(notes) };
+    if let Ended::Unfit(_) = noted {
+        return noted;
     }
-
-    fn report_fault(&mut self) {
-        if let Fate::Kept = self.fate {
-            self.fate = Fate::Faulty;
-        }
-    }
+    return_by(&mut **held.get_mut()).map_or(noted, Ended::Unfit)
 }
 
-impl<C: Connection> Hold<C> {
-    /// What is given back, and why it cannot be lent again, if it cannot; nothing if it was moved on.
-    #[inline]
-    pub(crate) fn end(&mut self) -> Option<(Loaned<C>, Option<&'static str>)> {
-        let mut loaned = self.loaned.take()?;
-        let unfit = self.fate.unfit().or_else(|| return_by(&mut *loaned.connection));
-        Some((loaned, unfit))
+fn accuse(notes: &Figures) {
+    if notes.fate() == Fate::Kept as u8 {
+        Fate::Faulty.set(notes);
     }
 }
 
@@ -107,33 +120,46 @@ fn return_by(connection: &mut impl Connection) -> Option<&'static str> {
 }
 
 impl<'p, B: Backend> Lent<'p, B> {
-    /// A loan that has not begun: unless [`start`](Self::start) succeeds, the connection is closed.
+    /// An idle connection that was taken a moment ago: [`start`](Self::start) comes next.
     #[inline]
-    pub(crate) fn new(pool: &'p Pool<B>, slot: &'p Slot<B::Connection>, loaned: Loaned<B::Connection>) -> Self {
-        Self { pool, slot, hold: Hold { loaned: Some(loaned), fate: Fate::NotBegun } }
+    pub(crate) fn new(pool: &'p Pool<B>, held: Held<'p, B::Connection>) -> Self {
+        Self { pool, held: Some(held) }
     }
 
+    /// A loan that has not begun: unless [`start`](Self::start) succeeds, its connection is closed.
     pub(crate) fn of(pool: &'p Pool<B>, loaned: Loaned<B::Connection>) -> Self {
-        Self::new(pool, pool.front().slots.at(loaned.slot), loaned)
+        let Loaned { slot, key, connection } = loaned;
+        let held = pool.front().slots.at(slot).cell.fill(key, connection);
+        Fate::NotBegun.set(held.notes());
+        Self::new(pool, held)
     }
 
+    /// Begins the loan. If that fails the connection is closed when it comes back.
     #[inline]
     pub(crate) fn start(&mut self, loan: Loan) -> Result<(), Failure> {
-        let now = self.slot.lent_at();
-        if self.pool.front().is_stale(self.slot, now) {
-            self.check(now)?;
+        let (notes, pool) = (self.notes(), self.pool);
+        let mut beginning = Beginning { of: notes, fate: Fate::NotBegun };
+        let now = notes.lent_at();
+        if pool.front().is_stale(notes, now) {
+            self.check(now, &mut beginning)?;
         }
-        self.hold.connection().check_out(loan)?;
-        self.hold.fate = Fate::Kept;
-        self.slot.count_loan();
+        self.check_out(loan)?;
+        mem::forget(beginning);
+        Fate::Kept.set(notes);
+        notes.count_loan();
         Ok(())
+    }
+
+    #[inline]
+    fn check_out(&mut self, loan: Loan) -> Result<(), Failure> {
+        self.held.as_mut().expect(HELD).get_mut().check_out(loan)
     }
 
     /// Checks a connection that nobody knows to work.
     #[cold]
-    fn check(&mut self, now: Time) -> Result<(), Failure> {
-        if let Err(failure) = self.hold.connection().ping() {
-            self.hold.fate = Fate::FailedCheck;
+    fn check(&mut self, now: Time, beginning: &mut Beginning<'_>) -> Result<(), Failure> {
+        if let Err(failure) = self.held.as_mut().expect(HELD).get_mut().ping() {
+            beginning.fate = Fate::FailedCheck;
             self.pool.front().suspect(now);
             return Err(failure);
         }
@@ -142,7 +168,9 @@ impl<'p, B: Backend> Lent<'p, B> {
 
     /// Closes a connection that could not be lent, and keeps its place.
     pub(crate) fn reopen(mut self) -> Opening<'p, B> {
-        let loaned = self.hold.loaned.take().expect(HELD);
+        let held = self.held.take().expect(HELD);
+        Fate::Kept.set(held.notes());
+        let loaned = Loaned::of(held);
         let vacancy = self.pool.shared().locked(|state, after| state.reopen(loaned, "it could not be lent", after));
         Opening::new(self.pool, vacancy)
     }
@@ -151,9 +179,13 @@ impl<'p, B: Backend> Lent<'p, B> {
     #[inline]
     pub(crate) fn owned_by(mut self, pool: Arc<Pool<B>>) -> Owned<B> {
         debug_assert!(std::ptr::eq(self.pool, &*pool));
-        let hold = Hold { loaned: self.hold.loaned.take(), fate: self.hold.fate };
-        drop(self);
-        Owned { pool, hold }
+        let held = self.held.take().map(Held::detach);
+        Owned { pool, held }
+    }
+
+    #[inline]
+    fn notes(&self) -> &'p Figures {
+        self.held.as_ref().expect(HELD).notes()
     }
 
     /// Says that the backend has failed on this connection during this loan, for a reason that is not the
@@ -163,18 +195,18 @@ impl<'p, B: Backend> Lent<'p, B> {
     /// after them for a while; one of which it is said again and again is replaced. Costs a lock when the
     /// loan ends. Where the connection itself cannot be trusted any more, [`discard`](Self::discard) it.
     pub fn report_fault(&mut self) {
-        self.hold.report_fault();
+        accuse(self.notes());
     }
 
     /// Ends the loan and closes the connection, whatever its state.
-    pub fn discard(mut self) {
-        self.hold.fate = Fate::Discarded;
+    pub fn discard(self) {
+        Fate::Discarded.set(self.notes());
     }
 
     /// The epoch of the pool in which the connection was opened; see [`Pool::advance_epoch`].
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.slot.epoch()
+        self.notes().epoch()
     }
 }
 
@@ -186,18 +218,18 @@ impl<B: Backend> Owned<B> {
     /// after them for a while; one of which it is said again and again is replaced. Costs a lock when the
     /// loan ends. Where the connection itself cannot be trusted any more, [`discard`](Self::discard) it.
     pub fn report_fault(&mut self) {
-        self.hold.report_fault();
+        accuse(self.slot(self.held.as_ref().expect(HELD)));
     }
 
     /// Ends the loan and closes the connection, whatever its state.
-    pub fn discard(mut self) {
-        self.hold.fate = Fate::Discarded;
+    pub fn discard(self) {
+        Fate::Discarded.set(self.slot(self.held.as_ref().expect(HELD)));
     }
 
     /// The epoch of the pool in which the connection was opened; see [`Pool::advance_epoch`].
     #[must_use]
     pub fn epoch(&self) -> u64 {
-        self.pool.front().slots.at(self.hold.loaned().slot).epoch()
+        self.slot(self.held.as_ref().expect(HELD)).epoch()
     }
 
     /// The pool that it goes back to.
@@ -205,20 +237,27 @@ impl<B: Backend> Owned<B> {
     pub fn pool(&self) -> &Arc<Pool<B>> {
         &self.pool
     }
+
+    #[inline]
+    fn slot(&self, held: &Detached<Box<B::Connection>>) -> &Slot<B::Connection> {
+        self.pool.front().slots.at(held.tag().into())
+    }
 }
 
 impl<B: Backend> Drop for Lent<'_, B> {
     #[inline]
     fn drop(&mut self) {
-        self.pool.take_back(self.slot, &mut self.hold);
+        if let Some(held) = self.held.take() {
+            self.pool.take_back(held);
+        }
     }
 }
 
 impl<B: Backend> Drop for Owned<B> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(slot) = self.hold.loaned.as_ref().map(|loaned| loaned.slot) {
-            self.pool.take_back(self.pool.front().slots.at(slot), &mut self.hold);
+        if let Some(held) = self.held.take() {
+            self.pool.take_back(self.slot(&held).cell.attach(held));
         }
     }
 }
@@ -228,14 +267,14 @@ impl<B: Backend> ops::Deref for Lent<'_, B> {
 
     #[inline]
     fn deref(&self) -> &B::Connection {
-        &self.hold.loaned().connection
+        self.held.as_ref().expect(HELD).get()
     }
 }
 
 impl<B: Backend> ops::DerefMut for Lent<'_, B> {
     #[inline]
     fn deref_mut(&mut self) -> &mut B::Connection {
-        self.hold.connection()
+        self.held.as_mut().expect(HELD).get_mut()
     }
 }
 
@@ -244,14 +283,16 @@ impl<B: Backend> ops::Deref for Owned<B> {
 
     #[inline]
     fn deref(&self) -> &B::Connection {
-        &self.hold.loaned().connection
+        let held = self.held.as_ref().expect(HELD);
+        self.slot(held).cell.get(held)
     }
 }
 
 impl<B: Backend> ops::DerefMut for Owned<B> {
     #[inline]
     fn deref_mut(&mut self) -> &mut B::Connection {
-        self.hold.connection()
+        let held = self.held.as_mut().expect(HELD);
+        self.pool.front().slots.at(held.tag().into()).cell.get_mut(held)
     }
 }
 
@@ -266,5 +307,19 @@ impl<B: Backend> fmt::Debug for Owned<B> {
     /// By hand: the pool would print itself, under its lock.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Owned").field("connection", &**self).field("epoch", &self.epoch()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+    use ecm_core::testing::Nothing;
+
+    /// Answered in registers: through memory a guard costs as much as the rest of a loan.
+    #[test]
+    fn a_guard_is_two_words() {
+        const WORDS: usize = 2 * size_of::<usize>();
+        assert_eq!(size_of::<Option<Lent<'static, Nothing>>>(), WORDS);
+        assert_eq!(size_of::<Option<Owned<Nothing>>>(), WORDS);
     }
 }

@@ -34,6 +34,7 @@
 
 mod after;
 mod asking;
+mod barrier;
 mod batch;
 mod caller;
 mod cell;

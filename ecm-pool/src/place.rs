@@ -1,5 +1,6 @@
 use crate::{
     cell::Key,
+    slots::Held,
     state::{Conduct, Rest},
 };
 use ecm_core::{Interrupt, Time};
@@ -43,6 +44,15 @@ pub(crate) struct Loaned<C> {
     pub(crate) slot: usize,
     pub(crate) key: Key,
     pub(crate) connection: Box<C>,
+}
+
+impl<C> Loaned<C> {
+    /// Takes a connection out of its slot.
+    pub(crate) fn of(held: Held<'_, C>) -> Self {
+        let slot = held.notes().index();
+        let (key, connection) = held.empty();
+        Self { slot, key, connection }
+    }
 }
 
 /// A slot in which its owner opens a connection.

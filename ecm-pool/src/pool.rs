@@ -3,9 +3,10 @@ use crate::{
     asking::Asking,
     draining::Draining,
     front::{Front, Given},
-    lent::Hold,
+    lent::{self, Ended},
+    place::Loaned,
     shared::Shared,
-    slots::Slot,
+    slots::{Figures, Held},
 };
 use ecm_core::{Backend, InvalidConfig, Loan, OldestLoan, PoolStatus, Time};
 use std::{fmt, future::Future, panic::Location, sync::Arc};
@@ -19,8 +20,9 @@ use std::{fmt, future::Future, panic::Location, sync::Arc};
 /// somebody may take it on the way.
 ///
 /// # Concurrency
-/// An idle connection is lent by one compare-and-swap and taken back by another, without a lock, a
-/// clock, a reference count or an allocation. Everything else goes through one lock that is held for
+/// An idle connection is lent by one compare-and-swap and taken back by a plain store, without a lock, a
+/// clock, a reference count or an allocation. (Where the system has no `membarrier`, and for a while after
+/// somebody has queued, taking back costs a barrier.) Everything else goes through one lock that is held for
 /// a few instructions; the backend, the observer and the wakers of callers are never called under it.
 pub struct Pool<B: Backend> {
     front: Arc<Front<B::Connection>>,
@@ -61,27 +63,53 @@ impl<B: Backend> Pool<B> {
         if !self.front.is_open() {
             return None;
         }
-        let (slot, loaned) = self.front.lend(now, from)?;
-        Some(Lent::new(self, slot, loaned))
+        let held = self.front.lend(now, from)?;
+        if held.is_recalled() {
+            self.hand_in(held, Ended::Well);
+            return None;
+        }
+        Some(Lent::new(self, held))
     }
 
     #[inline]
-    pub(crate) fn take_back(&self, slot: &Slot<B::Connection>, hold: &mut Hold<B::Connection>) {
-        let went_well = hold.went_well();
-        let Some((loaned, unfit)) = hold.end() else { return };
-        if slot.is_sampled() {
-            slot.sample(self.shared.clock.now());
+    pub(crate) fn take_back(&self, mut held: Held<'_, B::Connection>) {
+        let ended = lent::end(&mut held);
+        if held.notes().is_sampled() {
+            self.sample(held.notes());
         }
-        let given = if unfit.is_none() && went_well { self.front.give(slot, loaned) } else { Given::Refused(loaned) };
-        match given {
-            Given::Idle => {}
-            Given::Ask => self.shared.locked(|state, after| state.gave(after)),
-            Given::Refused(loaned) => self.shared.locked(|state, after| {
-                if !went_well {
-                    state.accuse(loaned.slot, after);
-                }
-                state.put_back(loaned, unfit, after);
-            }),
+        match ended {
+            Ended::Well => match self.front.give(held) {
+                Given::Idle => {}
+                Given::Ask(slot) => self.ask(slot),
+                Given::Refused(held) => self.hand_in(held, Ended::Well),
+            },
+            ended => self.hand_in(held, ended),
+        }
+    }
+
+    #[cold]
+    fn hand_in(&self, held: Held<'_, B::Connection>, ended: Ended) {
+        let loaned = Loaned::of(held);
+        self.shared.locked(|state, after| match ended {
+            Ended::Well => state.put_back(loaned, None, after),
+            Ended::Faulty => {
+                state.accuse(loaned.slot, after);
+                state.put_back(loaned, None, after);
+            }
+            Ended::Unfit(why) => state.put_back(loaned, Some(why), after),
+        });
+    }
+
+    #[cold]
+    fn ask(&self, slot: usize) {
+        self.shared.locked(|state, after| state.gave(slot, after));
+    }
+
+    #[cold]
+    fn sample(&self, loan: &Figures) {
+        loan.sample(self.shared.clock.now());
+        if self.front.calms_down() {
+            self.shared.locked(|state, _| state.calm_down());
         }
     }
 

@@ -70,7 +70,11 @@ impl<B: Backend> Shared<B> {
         operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
     ) -> T {
         let mut after = After::default();
-        let answer = operation(&mut lock(&self.state), &mut after);
+        let mut state = lock(&self.state);
+        #[cfg(shuttle)]
+        state.drain();
+        let answer = operation(&mut state, &mut after);
+        drop(state);
         after.wakers.drain(..).for_each(Waker::wake);
         if let Some(watch) = after.watch {
             self.revoker.set(&*self.clock, &watch);

@@ -1,13 +1,15 @@
 use crate::{
-    cell::{Cell, Lasting},
+    cell::{Cell, Lasting, Taken},
+    hints,
     sync::atomic::{AtomicUsize, Ordering},
 };
 use ecm_core::Time;
 use std::{
+    ops::Deref,
     panic::Location,
     sync::{
         OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -18,11 +20,19 @@ const FIRST: usize = 16;
 const BLOCKS: usize = 10;
 
 /// The place of one connection, alone on its two cache lines.
-///
-/// The figures are written by whoever has the key of the cell, and read by anybody.
 #[repr(align(128))]
 pub(crate) struct Slot<C> {
-    pub(crate) cell: Cell<Box<C>>,
+    pub(crate) cell: Cell<Box<C>, Figures>,
+}
+
+/// The connection of a slot, in the slot, in somebody's hands.
+pub(crate) type Held<'p, C> = Taken<'p, Box<C>, Figures>;
+
+/// What is known of a connection without the lock of the pool: written by whoever has it taken, and
+/// read by anybody.
+pub(crate) struct Figures {
+    /// How a thread remembers this slot.
+    hint: u64,
     /// The epoch in which its connection was opened.
     epoch: AtomicU64,
     /// Since when it is lent; [`Time::NEVER`] while it is not.
@@ -35,15 +45,33 @@ pub(crate) struct Slot<C> {
     /// How long its loans last, in nanoseconds, on a moving average of samples; 0 before the first.
     held: AtomicU64,
     samples: AtomicU64,
+    lent_from: Lasting<Location<'static>>,
     /// Whether the others are lent first.
     shunned: AtomicBool,
-    lent_from: Lasting<Location<'static>>,
+    /// What its loan ends with: a [`Fate`](crate::lent::Fate).
+    fate: AtomicU8,
 }
 
 impl<C> Slot<C> {
-    fn new() -> Self {
+    fn new(pool: u32, index: usize) -> Self {
+        let tag = u16::try_from(index).expect("there are far fewer slots in all blocks");
+        Self { cell: Cell::with(tag, Figures::new(hints::hint(pool, index))) }
+    }
+}
+
+impl<C> Deref for Slot<C> {
+    type Target = Figures;
+
+    #[inline]
+    fn deref(&self) -> &Figures {
+        &self.cell.notes
+    }
+}
+
+impl Figures {
+    fn new(hint: u64) -> Self {
         Self {
-            cell: Cell::new(),
+            hint,
             epoch: AtomicU64::new(0),
             lent_at: AtomicU64::new(Time::NEVER.as_nanos()),
             used_at: AtomicU64::new(0),
@@ -51,9 +79,29 @@ impl<C> Slot<C> {
             loans: AtomicU64::new(0),
             held: AtomicU64::new(0),
             samples: AtomicU64::new(0),
-            shunned: AtomicBool::new(false),
             lent_from: Lasting::none(),
+            shunned: AtomicBool::new(false),
+            fate: AtomicU8::new(0),
         }
+    }
+
+    #[inline]
+    pub(crate) fn hint(&self) -> u64 {
+        self.hint
+    }
+
+    #[inline]
+    pub(crate) fn index(&self) -> usize {
+        hints::index(self.hint)
+    }
+
+    #[inline]
+    pub(crate) fn fate(&self) -> u8 {
+        self.fate.load(Relaxed)
+    }
+
+    pub(crate) fn set_fate(&self, fate: u8) {
+        self.fate.store(fate, Relaxed);
     }
 
     pub(crate) fn epoch(&self) -> u64 {
@@ -174,16 +222,19 @@ impl<C> Slot<C> {
 
 /// All slots of a pool. There are more when they are needed, never less, and they never move.
 pub(crate) struct Slots<C> {
+    /// The number of the pool, for hints.
+    pool: u32,
     in_use: AtomicUsize,
     first: [Slot<C>; FIRST],
     more: [OnceLock<Box<[Slot<C>]>>; BLOCKS],
 }
 
 impl<C> Slots<C> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(pool: u32) -> Self {
         Self {
+            pool,
             in_use: AtomicUsize::new(0),
-            first: std::array::from_fn(|_| Slot::new()),
+            first: std::array::from_fn(|index| Slot::new(pool, index)),
             more: [const { OnceLock::new() }; BLOCKS],
         }
     }
@@ -198,7 +249,10 @@ impl<C> Slots<C> {
     pub(crate) fn grow(&self) -> usize {
         let index = self.len();
         if let Some((block, _)) = block_of(index) {
-            self.more[block].get_or_init(|| (0..FIRST << block).map(|_| Slot::new()).collect());
+            self.more[block].get_or_init(|| {
+                let first = FIRST << block;
+                (first..2 * first).map(|index| Slot::new(self.pool, index)).collect()
+            });
         }
         self.in_use.store(index + 1, Ordering::Release);
         index
@@ -244,11 +298,12 @@ mod tests {
 
     #[test]
     fn every_index_up_to_the_limit_has_a_slot_of_its_own() {
-        let slots = Slots::<u8>::new();
+        let slots = Slots::<u8>::new(1);
         let mut seen = std::collections::HashSet::new();
         for index in 0..10_000 {
             assert!(index < FIRST || index.is_power_of_two() || slots.get(index).is_some() || index % FIRST == 0);
             assert_eq!(slots.grow(), index);
+            assert_eq!(slots.at(index).index(), index);
             assert!(seen.insert(std::ptr::from_ref(slots.at(index))));
         }
         assert_eq!((slots.len(), slots.iter().count()), (10_000, 10_000));

@@ -236,10 +236,27 @@ impl<C> State<C> {
         self.serve(after);
     }
 
-    /// A connection became idle while the gate was shut.
-    pub(crate) fn gave(&mut self, after: &mut After<C>) {
-        self.wake(after);
-        self.serve(after);
+    /// A connection became idle in a slot that was recalled, or while the gate was shut.
+    pub(crate) fn gave(&mut self, slot: usize, after: &mut After<C>) {
+        match self.front.recalled(slot) {
+            Some(loaned) => self.put_back(loaned, None, after),
+            None => {
+                self.wake(after);
+                self.serve(after);
+            }
+        }
+    }
+
+    #[cfg(shuttle)]
+    pub(crate) fn drain(&self) {
+        self.front.drain();
+    }
+
+    /// Nobody has queued for a while.
+    pub(crate) fn calm_down(&mut self) {
+        if self.queue.is_empty() {
+            self.front.calm_down();
+        }
     }
 
     /// A loan could not begin: its connection is closed, its place kept for a new one.
@@ -322,12 +339,9 @@ impl<C> State<C> {
     /// The interrupters of all that is lent, each marked so that it is closed when it comes back.
     pub(crate) fn interrupt(&mut self) -> Vec<Arc<dyn Interrupt>> {
         let handed: Vec<usize> = self.queue.handed().map(Handed::slot).collect();
-        let (slots, visited) = (&self.front.slots, self.visiting.under_way());
+        let (front, visited) = (&self.front, self.visiting.under_way());
         let lent = self.places.iter_mut().enumerate().filter(|(slot, place)| {
-            place.interrupter.is_some()
-                && !handed.contains(slot)
-                && visited != Some(*slot)
-                && slots.at(*slot).cell.recall()
+            place.interrupter.is_some() && !handed.contains(slot) && visited != Some(*slot) && front.recall_taken(*slot)
         });
         lent.filter_map(|(_, place)| {
             // The interrupt may still be on its way and must not reach the next borrower.

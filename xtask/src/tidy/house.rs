@@ -51,6 +51,7 @@ pub(crate) const HOUSE: House = House {
             "ecm-sqlite/src/engine.rs",
             "owns a connection with the raw statements that begin and end its transactions, and its wal-index",
         ),
+        ("ecm-pool/src/barrier.rs", "a barrier in every thread is a call of the system, which no crate wraps"),
         ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
         ("ecm-sqlite/src/handle.rs", "four functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
