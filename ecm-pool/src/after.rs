@@ -3,9 +3,10 @@ use std::{sync::Arc, task::Waker};
 
 /// What an operation on the state leaves to be done without the lock: all foreign code runs there.
 pub(crate) struct After<C> {
-    pub(crate) wakers: Vec<Waker>,
+    pub(crate) wakers: Wakers,
     pub(crate) closing: Vec<Closing<C>>,
     pub(crate) watch: Option<Watch>,
+    pub(crate) expire: Option<Watch>,
     pub(crate) tend: Option<Watch>,
     pub(crate) visit: Option<Watch>,
     pub(crate) guard: Option<Watch>,
@@ -15,6 +16,32 @@ pub(crate) struct After<C> {
     pub(crate) demoted: Vec<&'static str>,
     /// A waker that is only dropped: that may drop a whole task, with other waits inside.
     pub(crate) stale: Option<Waker>,
+}
+
+/// Whom to wake: one as a rule, for whom nothing is allocated.
+#[derive(Default)]
+pub(crate) struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        let mut wakers = wakers.into_iter();
+        if self.first.is_none() {
+            self.first = wakers.next();
+        }
+        self.more.extend(wakers);
+    }
+}
+
+impl IntoIterator for Wakers {
+    type Item = Waker;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::vec::IntoIter<Waker>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.first.into_iter().chain(self.more)
+    }
 }
 
 /// A connection that has left its place and is to be dropped.
@@ -34,9 +61,10 @@ pub(crate) struct Watch {
 impl<C> Default for After<C> {
     fn default() -> Self {
         Self {
-            wakers: Vec::new(),
+            wakers: Wakers::default(),
             closing: Vec::new(),
             watch: None,
+            expire: None,
             tend: None,
             visit: None,
             guard: None,

@@ -4,7 +4,7 @@ use crate::{
     opening::{Opening, Purpose},
     sync::yield_now,
 };
-use ecm_core::{Alarm, Backend, Error, Kind, Loan, Time};
+use ecm_core::{Backend, Error, Kind, Loan, Time};
 use std::{
     panic::Location,
     task::{Context, Poll},
@@ -19,7 +19,6 @@ pub(crate) struct Asking {
     deadline: Time,
     until: Time,
     progress: Progress,
-    alarm: Alarm,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +30,7 @@ enum Progress {
 
 impl Asking {
     pub(crate) fn new(loan: Loan, now: Time, deadline: Time, from: &'static Location<'static>) -> Self {
-        let (progress, alarm) = (Progress::New, Alarm::none());
-        Self { loan, from, asked: now, deadline, until: deadline, progress, alarm }
+        Self { loan, from, asked: now, deadline, until: deadline, progress: Progress::New }
     }
 
     pub(crate) fn poll<'p, B: Backend>(
@@ -59,7 +57,6 @@ impl Asking {
         let answer = match standing {
             Standing::Wait(ticket) => {
                 self.progress = Progress::Waiting { ticket };
-                self.alarm = pool.shared().clock.wake_at(self.until, context.waker());
                 return Poll::Pending;
             }
             Standing::Lend(loaned) => self.begin(Lent::of(pool, loaned)),
@@ -69,7 +66,6 @@ impl Asking {
             Standing::Retry => unreachable!("it was retried above"),
             Standing::Closed => Some(Err(pool.shared().closed())),
         };
-        self.alarm = Alarm::none();
         match answer {
             Some(answer) => Poll::Ready(answer),
             None => {
@@ -89,13 +85,14 @@ impl Asking {
     fn stand<B: Backend>(&mut self, pool: &Pool<B>, context: &Context<'_>) -> Standing<B::Connection> {
         let shared = pool.shared();
         let (waker, asked, from) = (context.waker(), self.asked, self.from);
+        let late = asked >= self.deadline;
         match self.progress {
             Progress::New => shared.locked(|state, after| {
                 self.until = self.deadline.min(asked + state.config().connection_timeout);
-                state.ask(&Caller { waker, asked, now: asked, until: self.until, from }, after)
+                state.ask(&Caller { waker, asked, until: self.until, late, from }, after)
             }),
             Progress::Waiting { ticket } => {
-                let caller = Caller { waker, asked, now: shared.clock.now(), until: self.until, from };
+                let caller = Caller { waker, asked, until: self.until, late, from };
                 shared.locked(|state, after| state.ask_again(ticket, &caller, after))
             }
             Progress::Done => panic!("a lending was polled after it had answered"),

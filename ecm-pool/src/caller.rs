@@ -38,7 +38,8 @@ impl Shortage {
 pub(crate) struct Caller<'a> {
     pub(crate) waker: &'a Waker,
     pub(crate) asked: Time,
-    pub(crate) now: Time,
     pub(crate) until: Time,
+    /// Whether it asked when the deadline of its call had passed.
+    pub(crate) late: bool,
     pub(crate) from: &'static Location<'static>,
 }

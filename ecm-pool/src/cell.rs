@@ -33,7 +33,7 @@ pub(crate) struct Cell<T, N = ()> {
     value: UnsafeCell<Option<T>>,
     pub(crate) notes: N,
     #[cfg(shuttle)]
-    buffer: crate::sync::StoreBuffer,
+    buffer: Box<crate::sync::StoreBuffer>,
 }
 
 // SAFETY: `value` is touched by the one who has it taken alone, and that passes from one thread to
@@ -85,14 +85,14 @@ impl<T, N> Cell<T, N> {
             value: UnsafeCell::new(None),
             notes,
             #[cfg(shuttle)]
-            buffer: crate::sync::StoreBuffer::default(),
+            buffer: Box::default(),
         }
     }
 
-    /// Takes the value of a full cell.
+    /// Takes the value that is in the cell, recalled or not.
     #[inline]
     pub(crate) fn take(&self) -> Option<Taken<'_, T, N>> {
-        if !self.is_full() || !self.moves(FULL, TAKEN) {
+        if self.state() != FULL || !self.moves(FULL, TAKEN) {
             return None;
         }
         // The step from full to taken was this thread's own.
@@ -157,9 +157,9 @@ impl<T, N> Cell<T, N> {
         self.recalled.load(Ordering::SeqCst)
     }
 
-    #[inline]
+    /// Whether its value may be taken: it is there, and nobody has recalled it.
     pub(crate) fn is_full(&self) -> bool {
-        self.state() == FULL
+        self.state() == FULL && !self.is_recalled()
     }
 
     pub(crate) fn is_vacant(&self) -> bool {

@@ -41,6 +41,8 @@ pub(crate) struct Front<C> {
     fenced: AtomicBool,
     /// Whether connections are lent in even order.
     even: std::sync::atomic::AtomicBool,
+    /// Whether a newcomer may be lent what is on its way to somebody who queues.
+    robs: std::sync::atomic::AtomicBool,
     /// How many loans were sampled since the gate was shut last.
     calm: std::sync::atomic::AtomicU32,
     /// A moment that has passed, for telling roughly since when something is idle.
@@ -91,6 +93,7 @@ impl<C> Front<C> {
             gate: AtomicU32::new(0),
             fenced: AtomicBool::new(!barrier::is_available()),
             even: false.into(),
+            robs: false.into(),
             calm: 0.into(),
             tick: AtomicU64::new(0),
             bypass: AtomicU64::new(u64::MAX),
@@ -102,6 +105,15 @@ impl<C> Front<C> {
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.gate.load(Ordering::SeqCst) == 0
+    }
+
+    /// Whether a newcomer would find nothing under the lock either: somebody queues, and is not overtaken.
+    pub(crate) fn is_in_vain(&self) -> bool {
+        self.gate.load(Ordering::SeqCst) & Shut::Queued as u32 != 0 && !self.robs.load(Relaxed)
+    }
+
+    pub(crate) fn rob(&self, robs: bool) {
+        self.robs.store(robs, Relaxed);
     }
 
     /// Shuts the gate for a reason, or takes the reason back. Called under the lock. Whoever has given
@@ -282,12 +294,11 @@ impl<C> Front<C> {
     /// whether it is. Called under the lock.
     pub(crate) fn recall_taken(&self, index: usize) -> bool {
         let cell = &self.slots.at(index).cell;
+        let was_recalled = cell.is_recalled();
         cell.recall(true);
         self.meet();
         let taken = cell.is_taken();
-        if !taken {
-            cell.recall(false);
-        }
+        cell.recall(taken || was_recalled);
         taken
     }
 

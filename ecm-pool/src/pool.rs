@@ -135,6 +135,9 @@ impl<B: Backend> Pool<B> {
 
     #[cold]
     fn take_under_lock(&self, now: Time, from: &'static Location<'static>) -> Option<Lent<'_, B>> {
+        if self.front.is_in_vain() {
+            return None;
+        }
         let loaned = self.shared.locked(|state, after| state.take_idle(now, from, after))?;
         Some(Lent::of(self, loaned))
     }

@@ -27,12 +27,17 @@ pub(crate) struct Queue<C> {
     /// For when the revoker's alarm is set.
     watched: Option<Time>,
     watches: u64,
+    /// For when the alarm of those whose time is over is set; [`Time::NEVER`] while it is not. Not after any of them.
+    due: Time,
+    dues: u64,
 }
 
 struct Waiter {
     ticket: u64,
     asked: Time,
-    /// `None` for one that is just being polled.
+    /// Until when it waits.
+    until: Time,
+    /// `None` for one that is just being polled, or was woken because its time is over.
     waker: Option<Waker>,
 }
 
@@ -52,6 +57,8 @@ impl<C> Queue<C> {
             next_ticket: 0,
             watched: None,
             watches: 0,
+            due: Time::NEVER,
+            dues: 0,
         }
     }
 
@@ -77,13 +84,16 @@ impl<C> Queue<C> {
     pub(crate) fn join(&mut self, asked: Time) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
-        self.queued.push_back(Waiter { ticket, asked, waker: None });
+        self.queued.push_back(Waiter { ticket, asked, until: Time::NEVER, waker: None });
         ticket
     }
 
     /// What a newcomer may take away from somebody who was woken for it but does not run yet: the one
     /// who came last, who joins again when it runs.
     pub(crate) fn rob(&mut self, fairness: Fairness, now: Time) -> Option<Handed<C>> {
+        if fairness == Fairness::Strict {
+            return None;
+        }
         let is_robbable = |grant: &&Grant<C>| match (&grant.what, fairness) {
             (Handed::Room(_), _) | (_, Fairness::Strict) => false,
             (_, Fairness::Bounded(longest)) => now.since(grant.asked) < longest,
@@ -91,7 +101,7 @@ impl<C> Queue<C> {
         };
         let ticket = self.granted.iter().filter(is_robbable).map(|grant| grant.ticket).max()?;
         self.dormant += 1;
-        self.take_grant(ticket)
+        self.take_grant(ticket).map(|(what, _)| what)
     }
 
     /// Brings a dormant caller back; answers whether it joined the queue again.
@@ -110,26 +120,32 @@ impl<C> Queue<C> {
             return false;
         }
         self.dormant -= 1;
-        self.queued.insert(position, Waiter { ticket, asked, waker: None });
+        self.queued.insert(position, Waiter { ticket, asked, until: Time::NEVER, waker: None });
         true
     }
 
     /// Hands something to the head of the queue, which must not be empty.
     pub(crate) fn grant(&mut self, what: Handed<C>, now: Time, after: &mut After<C>) {
-        let Waiter { ticket, asked, waker } = self.queued.pop_front().expect("only a queue has a head");
+        let Waiter { ticket, asked, waker, .. } = self.queued.pop_front().expect("only a queue has a head");
         self.granted.push_back(Grant { ticket, asked, what, at: now });
         after.wakers.extend(waker);
     }
 
-    pub(crate) fn take_grant(&mut self, ticket: u64) -> Option<Handed<C>> {
+    /// What was handed to this caller, and when.
+    pub(crate) fn take_grant(&mut self, ticket: u64) -> Option<(Handed<C>, Time)> {
         let position = self.granted.iter().position(|grant| grant.ticket == ticket)?;
-        self.granted.remove(position).map(|grant| grant.what)
+        self.granted.remove(position).map(|grant| (grant.what, grant.at))
     }
 
-    /// The queued caller is woken by `waker` from now on; answers the one before, to be dropped
-    /// without the lock.
-    pub(crate) fn wake_by(&mut self, ticket: u64, waker: &Waker) -> Option<Waker> {
+    /// The queued caller is woken by `waker` from now on, at `until` at the latest; answers the one before, to be
+    /// dropped without the lock.
+    ///
+    /// One alarm serves all who queue. The time of whoever comes later is over later as a rule, so that
+    /// nearly nobody has to set it.
+    pub(crate) fn wake_by(&mut self, ticket: u64, waker: &Waker, until: Time, after: &mut After<C>) -> Option<Waker> {
         let position = self.find(ticket).ok()?;
+        self.be_due(self.due.min(until), after);
+        self.queued[position].until = until;
         let known = &mut self.queued[position].waker;
         match known {
             Some(known) if known.will_wake(waker) => None,
@@ -159,6 +175,7 @@ impl<C> Queue<C> {
     /// back if nobody queues.
     pub(crate) fn watch(&mut self, after: &mut After<C>) {
         if self.queued.is_empty() {
+            self.be_due(Time::NEVER, after);
             if self.watched.take().is_some() {
                 self.watches += 1;
                 after.watch = Some(Watch { number: self.watches, at: Time::NEVER });
@@ -191,6 +208,34 @@ impl<C> Queue<C> {
             self.grant(grant.what, now, after);
         }
         self.watch(after);
+    }
+
+    /// The alarm of those whose time is over has rung: wakes them, and sets it for the next.
+    pub(crate) fn expire(&mut self, now: Time, after: &mut After<C>) {
+        let due = std::mem::replace(&mut self.due, Time::NEVER);
+        if due == Time::NEVER {
+            return;
+        }
+        // A clock that rings early cannot keep alarms at the moment: then everybody has to look for itself,
+        // and sets the alarm again.
+        let is_over = |waiter: &Waiter| now < due || waiter.until <= now;
+        let mut next = Time::NEVER;
+        for waiter in &mut self.queued {
+            if is_over(waiter) {
+                after.wakers.extend(waiter.waker.take());
+            } else {
+                next = next.min(waiter.until);
+            }
+        }
+        self.be_due(next, after);
+    }
+
+    fn be_due(&mut self, at: Time, after: &mut After<C>) {
+        if at != self.due {
+            self.due = at;
+            self.dues += 1;
+            after.expire = Some(Watch { number: self.dues, at });
+        }
     }
 
     fn find(&self, ticket: u64) -> Result<usize, usize> {

@@ -7,6 +7,7 @@ use crate::{
 };
 use ecm_core::{Access, Alarm, Backend, Clock, Connection, Error, Event, Failure, Interest, Kind, Observer};
 use std::{
+    mem,
     panic::{self, AssertUnwindSafe},
     sync::{Arc, Weak},
     task::{Wake, Waker},
@@ -24,6 +25,7 @@ pub(crate) struct Shared<B: Backend> {
     state: Mutex<State<B::Connection>>,
     workers: Arc<dyn Workers>,
     revoker: Bell,
+    timer: Bell,
     tender: Bell,
     visitor: Bell,
     guard: Bell,
@@ -56,6 +58,7 @@ impl<B: Backend> Shared<B> {
             state: Mutex::new(state),
             workers,
             revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
+            timer: Bell::new(Ringing { shared: Weak::clone(shared), work: State::expire }),
             tender: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tend }),
             visitor: Bell::new(Ringing { shared: Weak::clone(shared), work: State::tick }),
             guard: Bell::new(Ringing { shared: Weak::clone(shared), work: State::take_over }),
@@ -64,7 +67,9 @@ impl<B: Backend> Shared<B> {
         (shared, front)
     }
 
-    /// Runs an operation under the lock, then what it leaves to be done without it.
+    /// Runs an operation under the lock, then what it leaves to be done without it: all of it, also if a waker
+    /// panics. That panic goes on afterwards, unless the answer may hold a place of the pool, which
+    /// would be lost with it; the panic hook has told.
     pub(crate) fn locked<T>(
         &self,
         operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
@@ -75,9 +80,17 @@ impl<B: Backend> Shared<B> {
         state.drain();
         let answer = operation(&mut state, &mut after);
         drop(state);
-        after.wakers.drain(..).for_each(Waker::wake);
+        let mut panic = None;
+        for waker in after.wakers {
+            if let Err(caught) = panic::catch_unwind(AssertUnwindSafe(|| waker.wake())) {
+                panic.get_or_insert(caught);
+            }
+        }
         if let Some(watch) = after.watch {
             self.revoker.set(&*self.clock, &watch);
+        }
+        if let Some(watch) = after.expire {
+            self.timer.set(&*self.clock, &watch);
         }
         if let Some(watch) = after.tend {
             self.tender.set(&*self.clock, &watch);
@@ -97,7 +110,10 @@ impl<B: Backend> Shared<B> {
         if !after.closing.is_empty() {
             self.bury(after.closing);
         }
-        answer
+        match panic {
+            Some(panic) if !mem::needs_drop::<T>() && !thread::panicking() => panic::resume_unwind(panic),
+            _ => answer,
+        }
     }
 
     pub(crate) fn tell(&self, event: impl FnOnce(&str) -> Event<'_>) {
@@ -226,7 +242,8 @@ struct Ringing<B: Backend> {
 impl<B: Backend> Wake for Ringing<B> {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
-            shared.locked(self.work);
+            // Whoever sets an alarm may be the one who rings it, and has other things to do as well.
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| shared.locked(self.work)));
         }
     }
 }

@@ -5,7 +5,7 @@ mod tending;
 mod visiting;
 
 use crate::{
-    PoolConfig,
+    Fairness, PoolConfig,
     after::{After, Closing},
     caller::{Caller, Shortage, Standing},
     config::unless_zero,
@@ -80,6 +80,7 @@ impl<C> State<C> {
         let by_name = sizing.is_none();
         let sizing = sizing.unwrap_or_else(|| config.strategy.sizing());
         front.lend_in(sizing.order());
+        front.rob(config.fairness != Fairness::Strict);
         front.shut(Shut::Asleep, keeps);
         front.bypass(unless_zero(config.validation_bypass));
         Self {
@@ -145,23 +146,28 @@ impl<C> State<C> {
         if self.closed {
             return Standing::Closed;
         }
-        if let Some(loaned) = self.take_idle(caller.now, caller.from, after) {
+        if let Some(loaned) = self.take_idle(caller.asked, caller.from, after) {
             return Standing::Lend(loaned);
         }
         let is_full = self.queue.waiting() >= self.config.max_waiting;
-        let can_wait = caller.now < caller.until && !is_full;
+        let can_wait = caller.asked < caller.until && !is_full;
         if !can_wait && self.visiting.under_way().is_some() && !self.has_room() {
             return Standing::Retry;
         }
         if is_full && !self.has_room() {
             return Standing::QueueFull(Box::new(self.shortage()));
         }
+        let is_behind = !self.queue.is_empty();
         let ticket = self.queue.join(caller.asked);
-        self.hand_out(can_wait, after);
-        match self.granted(ticket, caller) {
+        if !is_behind || self.open() < self.most() {
+            self.hand_out(can_wait, after);
+        }
+        match self.granted(ticket, caller.from) {
+            // An open is not begun for a caller whose time was over when it came; a connection costs nothing.
+            Some(Standing::Open(vacancy)) if caller.late => self.too_late_for(vacancy, after),
             Some(granted) => granted,
             None => {
-                let standing = self.wait(ticket, caller, after);
+                let standing = self.wait(ticket, caller, caller.asked, after);
                 self.waits += u64::from(matches!(standing, Standing::Wait(_)));
                 standing
             }
@@ -176,16 +182,20 @@ impl<C> State<C> {
         if self.queue.rejoin(ticket, caller.asked) {
             self.serve(after);
         }
-        match self.granted(ticket, caller) {
-            // An open is not begun for a caller whose time is over; a connection costs nothing.
-            Some(Standing::Open(vacancy)) if caller.now >= caller.until => {
-                let standing = self.time_out();
-                self.vacate(vacancy, after);
-                standing
-            }
+        match self.granted(ticket, caller.from) {
+            Some(Standing::Open(vacancy)) if self.clock.now() >= caller.until => self.too_late_for(vacancy, after),
             Some(granted) => granted,
-            None => self.wait(ticket, caller, after),
+            None => {
+                let now = self.clock.now();
+                self.wait(ticket, caller, now, after)
+            }
         }
+    }
+
+    fn too_late_for(&mut self, vacancy: Vacancy, after: &mut After<C>) -> Standing<C> {
+        let standing = self.time_out();
+        self.vacate(vacancy, after);
+        standing
     }
 
     /// A caller who has waited goes away.
@@ -194,8 +204,8 @@ impl<C> State<C> {
             return;
         }
         match self.queue.take_grant(ticket) {
-            Some(Handed::Connection(loaned)) => self.put_back(loaned, None, after),
-            Some(Handed::Room(vacancy)) => self.vacate(vacancy, after),
+            Some((Handed::Connection(loaned), _)) => self.put_back(loaned, None, after),
+            Some((Handed::Room(vacancy), _)) => self.vacate(vacancy, after),
             None => self.leave_queue(ticket, after),
         }
     }
@@ -233,7 +243,12 @@ impl<C> State<C> {
             None if self.queue.is_empty() || self.suspended => self.front.give_anyway(loaned),
             None => self.queue.grant(Handed::Connection(loaned), self.clock.now(), after),
         }
-        self.serve(after);
+        // Otherwise there is nothing else to hand out, and looking at every slot is dear.
+        if why.is_some() || self.open() < self.most() {
+            self.serve(after);
+        } else {
+            self.end_handing_out(after);
+        }
     }
 
     /// A connection became idle in a slot that was recalled, or while the gate was shut.
@@ -306,6 +321,7 @@ impl<C> State<C> {
             self.period = self.sizing.period();
             self.front.lend_in(self.sizing.order());
         }
+        self.front.rob(config.fairness != Fairness::Strict);
         self.config = config;
         while self.open() > self.most() {
             let Some(coldest) = self.front.coldest() else { break };
@@ -395,6 +411,11 @@ impl<C> State<C> {
         self.front.shut(Shut::Queued, !self.queue.is_empty());
     }
 
+    /// The time of somebody who queues is over.
+    pub(crate) fn expire(&mut self, after: &mut After<C>) {
+        self.queue.expire(self.clock.now(), after);
+    }
+
     pub(crate) fn status(&self) -> PoolStatus {
         let mut status = PoolStatus::default();
         status.max_connections = self.most();
@@ -438,6 +459,10 @@ impl<C> State<C> {
             let now = self.clock.now();
             self.queue.grant(handed, now, after);
         }
+        self.end_handing_out(after);
+    }
+
+    fn end_handing_out(&mut self, after: &mut After<C>) {
         self.front.shut(Shut::Queued, !self.queue.is_empty());
         self.queue.watch(after);
         self.watch_openings(after);
@@ -490,20 +515,21 @@ impl<C> State<C> {
         Vacancy { slot, epoch: self.epoch, key }
     }
 
-    fn granted(&mut self, ticket: u64, caller: &Caller<'_>) -> Option<Standing<C>> {
+    /// What was handed to a caller: a loan begins when it was.
+    fn granted(&mut self, ticket: u64, from: &'static Location<'static>) -> Option<Standing<C>> {
         Some(match self.queue.take_grant(ticket)? {
-            Handed::Connection(loaned) => {
-                self.front.stamp(&loaned, caller.now, caller.from);
+            (Handed::Connection(loaned), at) => {
+                self.front.stamp(&loaned, at, from);
                 Standing::Lend(loaned)
             }
             // The epoch may have changed since it was handed over.
-            Handed::Room(vacancy) => Standing::Open(Vacancy { epoch: self.epoch, ..vacancy }),
+            (Handed::Room(vacancy), _) => Standing::Open(Vacancy { epoch: self.epoch, ..vacancy }),
         })
     }
 
-    fn wait(&mut self, ticket: u64, caller: &Caller<'_>, after: &mut After<C>) -> Standing<C> {
-        if caller.now < caller.until {
-            after.stale = self.queue.wake_by(ticket, caller.waker);
+    fn wait(&mut self, ticket: u64, caller: &Caller<'_>, now: Time, after: &mut After<C>) -> Standing<C> {
+        if now < caller.until {
+            after.stale = self.queue.wake_by(ticket, caller.waker, caller.until, after);
             self.watch_openings(after);
             return Standing::Wait(ticket);
         }

@@ -213,3 +213,57 @@ fn several_who_close_at_once_all_find_everything_closed() {
         ROUNDS,
     );
 }
+
+/// The barrier that those who give leave to those who queue is needed again each time the pool was calm.
+#[test]
+fn one_who_queues_in_a_pool_that_has_become_calm_is_not_left_waiting() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::of(1);
+            bench.threads(vec![Box::new(lend), Box::new(lend)]);
+            let many = 64 * 80;
+            for _ in 0..many {
+                drop(bench.pool.lend_now(Loan::Read, Time::START));
+            }
+            bench.threads(vec![Box::new(lend), Box::new(lend), Box::new(lend)]);
+            bench.is_at_rest(1);
+        },
+        20,
+    );
+}
+
+#[test]
+fn in_strict_order_nobody_who_asks_later_is_served_before_one_who_queues() {
+    use shuttle::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    shuttle::check_random(
+        || {
+            let bench = Bench::of(1);
+            let (queues, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+            let first = {
+                let (queues, served) = (Arc::clone(&queues), Arc::clone(&served));
+                move |bench: &Bench| {
+                    let mut lending = pin!(bench.pool.lend(Loan::Read, Time::START, Time::NEVER));
+                    let lent = block_on(poll_fn(|context| {
+                        let answer = lending.as_mut().poll(context);
+                        queues.store(answer.is_pending(), SeqCst);
+                        answer
+                    }));
+                    served.store(true, SeqCst);
+                    drop(lent.unwrap());
+                }
+            };
+            let second = move |bench: &Bench| {
+                let is_behind = queues.load(SeqCst);
+                let lent = match bench.pool.lend_now(Loan::Read, Time::START) {
+                    Some(lent) => lent,
+                    None => block_on(bench.pool.lend(Loan::Read, Time::START, Time::NEVER)).unwrap(),
+                };
+                assert!(!is_behind || served.load(SeqCst), "one who queues was overtaken");
+                drop(lent);
+            };
+            bench.threads(vec![Box::new(lend), Box::new(first), Box::new(second), Box::new(lend)]);
+            bench.is_at_rest(1);
+        },
+        ROUNDS,
+    );
+}

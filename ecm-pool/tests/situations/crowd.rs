@@ -21,8 +21,7 @@ fn ten_thousand_threads_and_tasks_on_four_connections_are_all_served_in_order() 
                     served.send(number).unwrap();
                     drop(lent);
                 });
-                // It is the next in the queue once the alarm of its timeout is set.
-                bench.clock.wait_for_alarms(number + 1);
+                bench.wait_for_waiting(number + 1);
             } else {
                 tasks.push_back(bench.waits());
             }

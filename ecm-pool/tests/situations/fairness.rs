@@ -17,7 +17,7 @@ fn threads_and_tasks_are_served_in_the_order_of_their_arrival() {
                     served.send((number, bench.status().waiting)).unwrap();
                     drop(lent);
                 });
-                bench.clock.wait_for_alarms(number + 1);
+                bench.wait_for_waiting(number + 1);
             } else {
                 tasks.push_back((number, bench.waits()));
             }

@@ -7,14 +7,18 @@ use crate::{
     },
     support::{Asked, Bench, Inline, SECOND, parts},
 };
-use ecm_core::{CheckIn, Clock, Connection, Event, FaultKind, Interest, Loan, Observer, Time, testing::TestClock};
+use ecm_core::{
+    CheckIn, Clock, Connection, Event, FaultKind, Interest, Kind, Loan, Observer, Time, testing::TestClock,
+};
 use ecm_pool::{Lent, Pool, PoolConfig, PoolParts};
 use std::{
+    future::Future as _,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::{Context, Wake, Waker},
 };
 
 struct Hard {
@@ -24,8 +28,12 @@ struct Hard {
 
 impl Hard {
     fn new() -> Self {
+        Self::of(1)
+    }
+
+    fn of(max_connections: u32) -> Self {
         let rough = Rough::default();
-        let config = PoolConfig { max_connections: 1, ..PoolConfig::untended() };
+        let config = PoolConfig { max_connections, ..PoolConfig::untended() };
         let pool = Pool::new(Arc::new(rough.clone()), config, parts(&TestClock::new()));
         Self { rough, pool }
     }
@@ -226,4 +234,40 @@ fn a_connection_that_panics_when_it_is_checked_is_closed_whoever_checks_it() {
     assert_eq!((pool.status().open, rough.fake.counts().open()), (0, 0));
     drop(asks().served());
     assert_eq!(pool.status().opened, 3);
+}
+
+struct Thorny;
+
+impl Wake for Thorny {
+    fn wake(self: Arc<Self>) {
+        panic!("told to panic when it is woken");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_else_from_being_woken_and_nothing_from_being_closed() {
+    let hard = Hard::new();
+    drop(hard.asks().served());
+    hard.pool.suspend();
+    let mut thorny = Box::pin(hard.pool.lend(Loan::Read, Time::START, Time::NEVER));
+    let waker = Waker::from(Arc::new(Thorny));
+    assert!(thorny.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let second = hard.waits();
+    hard.panics(&[], || hard.pool.close());
+    assert_eq!(second.rings(), 1);
+    assert_eq!((hard.pool.status().open, hard.rough.fake.counts().open()), (0, 0));
+    assert_eq!(second.refused().kind(), Kind::Closed);
+}
+
+#[test]
+fn a_waker_that_panics_costs_no_place_of_the_one_who_wakes_it() {
+    let hard = Hard::of(2);
+    let held = [hard.asks().served(), hard.asks().served()];
+    let mut thorny = Box::pin(hard.pool.lend(Loan::Read, Time::START, Time::NEVER));
+    let waker = Waker::from(Arc::new(Thorny));
+    assert!(thorny.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    hard.panics(&[], || drop(held));
+    assert_eq!((hard.pool.status().lent, hard.pool.status().idle), (1, 1), "one is on its way");
+    drop(thorny);
+    assert_eq!((hard.pool.status().lent, hard.pool.status().idle), (0, 2));
 }

@@ -37,6 +37,13 @@ impl Bench {
         Self { fake, clock, pool }
     }
 
+    /// Blocks until so many callers queue.
+    pub(crate) fn wait_for_waiting(&self, count: usize) {
+        while (self.status().waiting as usize) < count {
+            std::thread::yield_now();
+        }
+    }
+
     /// A caller without a deadline of its own, not polled yet.
     #[track_caller]
     pub(crate) fn asks(&self) -> Asked<'_, Fake> {

@@ -161,3 +161,38 @@ fn a_thread_that_waits_in_vain_is_woken_by_the_clock_alone() {
     assert_eq!(error.kind(), Kind::Timeout(Stage::Wait));
     assert_eq!(bench.clock.alarms(), 0);
 }
+
+#[test]
+fn one_who_comes_after_its_deadline_is_lent_what_is_idle_but_opens_nothing() {
+    let bench = Bench::of(1);
+    bench.clock.advance(2 * SECOND);
+    let late = || Asked::new(bench.pool.lend(Loan::Read, bench.clock.now(), Time::START + SECOND));
+    assert_eq!(late().refused().kind(), Kind::Timeout(Stage::Wait));
+    let status = bench.status();
+    assert_eq!((status.timeouts, status.opening, bench.fake.counts().connects), (1, 0, 0));
+    drop(bench.lends());
+    drop(late().served());
+}
+
+#[test]
+fn everybody_hears_in_time_that_its_time_is_over_whoever_came_first() {
+    let bench = Bench::of(1);
+    let _held = bench.lends();
+    let until = |seconds: u32| Time::START + seconds * SECOND;
+    let mut asked: Vec<_> =
+        [5, 2, 9, 2].map(|seconds| Asked::new(bench.pool.lend(Loan::Read, Time::START, until(seconds)))).into();
+    for asked in &mut asked {
+        assert!(asked.poll().is_pending());
+    }
+    let mut rung = Vec::new();
+    for second in 1..=9 {
+        bench.clock.advance(SECOND);
+        rung.push(asked.iter().map(Asked::rings).sum::<usize>());
+        assert!(bench.clock.alarms() <= 1, "after {second} s");
+    }
+    assert_eq!(rung, [0, 2, 2, 2, 3, 3, 3, 3, 4]);
+    for asked in asked {
+        assert_eq!(asked.refused().kind(), Kind::Timeout(Stage::Wait));
+    }
+    assert_eq!(bench.clock.alarms(), 0);
+}
