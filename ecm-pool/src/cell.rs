@@ -127,6 +127,7 @@ impl<T, N> Cell<T, N> {
     }
 
     #[inline]
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "whoever changes the value has it alone")]
     pub(crate) fn get_mut<'a>(&'a self, detached: &'a mut Detached<T>) -> &'a mut T {
         self.is_opened_by(&detached.key);
         // SAFETY: what is detached is there and borrowed, so that nobody else touches the value.
