@@ -9,6 +9,7 @@ use crate::{
     guard::{Guard, Mode},
     handle,
     hold::Hold,
+    kept::Cached,
     row::{Bound, SqliteRow},
     sqlite::Shared,
     wal_index::Header,
@@ -17,7 +18,7 @@ use ecm_core::{
     Access, Analysis, Backend, Changes, CheckIn, Columns, Connection, Failure, Flow, Interrupt, Kind, Limit, Loan,
     Prepared, Row, Time, ValueRef,
 };
-use rusqlite::{CachedStatement, InterruptHandle};
+use rusqlite::InterruptHandle;
 use std::{cell::OnceCell, fmt, sync::Arc, time::Duration};
 
 /// For how long no reader holds a snapshot after one has held its own for as long as it may.
@@ -260,7 +261,7 @@ impl SqliteConnection {
         }
         if loan == Some(Loan::Upkeep) {
             // Prepared while everything was allowed; the authorizer would not be asked again.
-            self.db_ref().connection.flush_prepared_statement_cache();
+            self.tx.db.connection.flush();
         }
         if matches!(loan, Some(Loan::Read | Loan::Statement)) && !self.is_autocommit() {
             self.end_read();
@@ -278,14 +279,14 @@ impl SqliteConnection {
         }
         if self.spoilt {
             // A forgotten statement that came from the cache would keep the connection from closing.
-            self.db_ref().connection.flush_prepared_statement_cache();
+            self.tx.db.connection.flush();
             return CheckIn::Discard;
         }
         CheckIn::Clean
     }
 
     /// Takes a statement of the manager's from the cache, with its parameters.
-    fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<CachedStatement<'_>, Failure> {
+    fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<Cached<'_>, Failure> {
         let db = self.db_ref();
         db.still_in_transaction()?;
         let mut prepared = db.take_cached(&statement.sql)?;

@@ -1,5 +1,5 @@
-use crate::{Statement, engine::Engine, guard::Guard};
-use rusqlite::{CachedStatement, Connection, MAIN_DB, Params, Result, Row, blob::Blob};
+use crate::{Statement, engine::Engine, guard::Guard, kept::Cached};
+use rusqlite::{Connection, MAIN_DB, Params, Result, Row, blob::Blob};
 use std::{cell::Cell, fmt, sync::Arc};
 
 /// What a closure that reads is given: a connection of which nothing outlives the loan.
@@ -31,8 +31,8 @@ impl Db {
 
     /// Prepares a statement, or takes it from the connection's cache, to which it returns.
     ///
-    /// The key is the text without white space around it. Taking one costs a fraction of a
-    /// microsecond, preparing several.
+    /// The key is the text. Taking one that was used lately costs some nanoseconds on a reader, another one a
+    /// fraction of a microsecond, preparing several.
     ///
     /// # Errors
     /// As [`prepare`](Db::prepare).
@@ -40,13 +40,14 @@ impl Db {
         self.take_cached(sql).map(|statement| Statement::cached(self, statement))
     }
 
-    /// Takes a statement from the driver's cache, or prepares it for that.
-    pub(crate) fn take_cached(&self, sql: &str) -> Result<CachedStatement<'_>> {
+    /// Takes a statement from a cache, or prepares it for that.
+    #[inline]
+    pub(crate) fn take_cached(&self, sql: &str) -> Result<Cached<'_>> {
         let prepared = if self.guard.logs_writes() {
             // The driver's key is the text without white space around it.
-            self.logged(Some(sql.trim()), || self.connection.prepare_cached(sql))
+            self.logged(Some(sql.trim()), || self.connection.take(sql))
         } else {
-            self.connection.prepare_cached(sql)
+            self.connection.take(sql)
         };
         prepared.map_err(|error| self.explain(error))
     }

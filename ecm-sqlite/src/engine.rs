@@ -5,6 +5,7 @@
 
 use crate::{
     control::Control,
+    kept::{Cached, Kept},
     leaked,
     wal_index::{Look, WalIndex},
 };
@@ -30,13 +31,13 @@ use std::{
 /// The connection is reached by shared reference; [`expose`](Engine::expose) is the only way to an
 /// exclusive one, by which it could be exchanged or closed.
 pub(crate) struct Engine {
-    /// Each belongs to `connection` and is reset. `None` once the connection was exposed.
+    /// Each belongs to the connection in `kept` and is reset. `None` once the connection was exposed.
     controls: Option<[*mut ffi::sqlite3_stmt; Control::ALL.len()]>,
-    /// Mapped while `connection` is open and `modes_may_change` is false. `None` once exposed.
+    /// Mapped while the connection is open and `modes_may_change` is false. `None` once exposed.
     index: Option<WalIndex>,
     /// Set by the authorizer, before a statement exists that may take the wal-index away.
     modes_may_change: Arc<AtomicBool>,
-    connection: Connection,
+    kept: Kept,
 }
 
 // SAFETY: the statements and the wal-index are used only together with the connection that they
@@ -50,16 +51,27 @@ impl Engine {
     ///
     /// `modes_may_change` is set by the authorizer of the connection as soon as it lets a statement be
     /// prepared that sets the journal mode or the locking mode; no such statement exists before.
-    pub(crate) fn new(connection: Connection, modes_may_change: Arc<AtomicBool>) -> rusqlite::Result<Self> {
-        let mut engine = Self::without_index(connection, modes_may_change)?;
+    ///
+    /// Statements are kept in front of the driver's cache if that has room for `capacity` of them, which is not 0.
+    pub(crate) fn new(
+        connection: Connection,
+        modes_may_change: Arc<AtomicBool>,
+        capacity: usize,
+    ) -> rusqlite::Result<Self> {
+        let mut engine = Self::without_index(connection, modes_may_change, capacity)?;
         engine.index = engine.find_index()?;
         Ok(engine)
     }
 
     /// Prepares the control statements only, which reads nothing: for what has no wal-index.
-    pub(crate) fn without_index(connection: Connection, modes_may_change: Arc<AtomicBool>) -> rusqlite::Result<Self> {
+    pub(crate) fn without_index(
+        connection: Connection,
+        modes_may_change: Arc<AtomicBool>,
+        capacity: usize,
+    ) -> rusqlite::Result<Self> {
         // Made first, so that dropping it finalises those that were prepared before one failed.
-        let mut engine = Self { controls: None, index: None, modes_may_change, connection };
+        let kept = Kept::new(connection, capacity);
+        let mut engine = Self { controls: None, index: None, modes_may_change, kept };
         let controls = engine.controls.insert([ptr::null_mut(); Control::ALL.len()]);
         for control in Control::ALL {
             let text = control.sql();
@@ -69,7 +81,7 @@ impl Engine {
             // alone. The text is given with its length (a few bytes). The out-pointer is a place in
             // the array, which outlives the call.
             let code = unsafe {
-                let handle = engine.connection.handle();
+                let handle = engine.kept.connection().handle();
                 let length = text.len().try_into().unwrap_or(0);
                 ffi::sqlite3_prepare_v3(handle, text.as_ptr().cast(), length, flags, statement, ptr::null_mut())
             };
@@ -83,7 +95,7 @@ impl Engine {
     /// Runs a control statement. Where the connection was exposed it is prepared for it.
     pub(crate) fn run(&self, control: Control) -> rusqlite::Result<()> {
         let Some(controls) = &self.controls else {
-            return self.connection.execute_batch(control.sql());
+            return self.kept.connection().execute_batch(control.sql());
         };
         let statement = controls[control as usize];
         // SAFETY: the statement belongs to the connection, which is open, since nobody could close
@@ -97,14 +109,14 @@ impl Engine {
     }
 
     fn find_index(&self) -> rusqlite::Result<Option<WalIndex>> {
-        let told = |pragma| self.connection.pragma_query_value(None, pragma, |row| row.get::<_, String>(0));
+        let told = |pragma| self.kept.connection().pragma_query_value(None, pragma, |row| row.get::<_, String>(0));
         // Reads: only then has SQLite opened the log, which it does not do when it opens the file.
-        self.connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+        self.kept.connection().pragma_query_value(None, "schema_version", |_| Ok(()))?;
         if told("journal_mode")? != "wal" || told("locking_mode")? != "normal" {
             return Ok(None);
         }
         // SAFETY: both have just been asked for, and this thread alone uses the connection.
-        Ok(unsafe { WalIndex::of(&self.connection) })
+        Ok(unsafe { WalIndex::of(self.kept.connection()) })
     }
 
     /// Looks at the wal-index, if there is one.
@@ -132,7 +144,7 @@ impl Engine {
     pub(crate) fn is_at_rest(&self) -> bool {
         // SAFETY: the handle is open, as above; null asks for the most of all attached databases.
         unsafe {
-            let handle = self.connection.handle();
+            let handle = self.kept.connection().handle();
             ffi::sqlite3_get_autocommit(handle) != 0
                 && ffi::sqlite3_txn_state(handle, ptr::null()) == ffi::SQLITE_TXN_NONE
         }
@@ -143,7 +155,7 @@ impl Engine {
     pub(crate) fn can_be_held(&self) -> bool {
         // SAFETY: the handle is open, as above; null as above.
         let reads = unsafe {
-            let handle = self.connection.handle();
+            let handle = self.kept.connection().handle();
             ffi::sqlite3_get_autocommit(handle) == 0
                 && ffi::sqlite3_txn_state(handle, ptr::null()) != ffi::SQLITE_TXN_WRITE
         };
@@ -155,14 +167,14 @@ impl Engine {
         // SAFETY: the handle is open, as above. Databases 0 and 1 are the main one and that of
         // temporary tables.
         unsafe {
-            let handle = self.connection.handle();
+            let handle = self.kept.connection().handle();
             ffi::sqlite3_db_name(handle, 2).is_null() && ffi::sqlite3_is_interrupted(handle) == 0
         }
     }
 
     /// Resets every statement that is still running, and answers how many there were.
     pub(crate) fn reset_running(&mut self) -> usize {
-        leaked::reset_running(&mut self.connection)
+        self.kept.alone(leaked::reset_running)
     }
 
     /// The connection, to do anything with: also to exchange it for another one, or to close it.
@@ -171,7 +183,18 @@ impl Engine {
     pub(crate) fn expose(&mut self) -> &mut Connection {
         self.forget_controls();
         self.index = None;
-        &mut self.connection
+        self.kept.expose()
+    }
+
+    /// Takes a statement of this text from a cache, to which it returns, or prepares it.
+    #[inline]
+    pub(crate) fn take(&self, text: &str) -> rusqlite::Result<Cached<'_>> {
+        self.kept.take(text)
+    }
+
+    /// Finalises every statement in a cache.
+    pub(crate) fn flush(&mut self) {
+        self.kept.flush();
     }
 
     fn forget_controls(&mut self) {
@@ -186,7 +209,7 @@ impl Engine {
         // SAFETY: the handle is open, as above. The text is copied before anything else is called
         // on the handle, and SQLite never answers null for a handle that is open.
         let message = unsafe {
-            let message = ffi::sqlite3_errmsg(self.connection.handle());
+            let message = ffi::sqlite3_errmsg(self.kept.connection().handle());
             CStr::from_ptr(message).to_string_lossy().into_owned()
         };
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(message))
@@ -204,7 +227,7 @@ impl Deref for Engine {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        &self.connection
+        self.kept.connection()
     }
 }
 
@@ -221,7 +244,7 @@ mod tests {
     fn engine() -> Engine {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("create table t(a unique)").unwrap();
-        Engine::new(connection, Arc::default()).unwrap()
+        Engine::new(connection, Arc::default(), 16).unwrap()
     }
 
     fn rows(engine: &Engine) -> i64 {
@@ -297,7 +320,7 @@ mod tests {
         let path = folder.path().join("a.db");
         let connection = Connection::open(&path).unwrap();
         connection.execute_batch("pragma journal_mode = wal; create table t(a)").unwrap();
-        drop(Engine::new(connection, Arc::default()).unwrap());
+        drop(Engine::new(connection, Arc::default(), 16).unwrap());
         assert!(!folder.path().join("a.db-wal").exists(), "only the last connection that closes removes the log");
     }
 }

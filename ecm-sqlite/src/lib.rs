@@ -52,6 +52,7 @@ mod governor;
 mod guard;
 mod handle;
 mod hold;
+mod kept;
 mod leaked;
 mod location;
 mod open;

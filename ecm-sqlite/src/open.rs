@@ -177,10 +177,12 @@ impl Opening<'_> {
         }
         self.install_hooks(&mut connection)?;
         // After the authorizer, whose installation would make them expire.
+        // A writer asks the driver's cache, whose texts it remembers what they write by.
+        let kept = if writes { 0 } else { self.config.statement_cache };
         let modes_may_change = Arc::clone(self.guard.modes_may_change());
         let engine = match place {
-            Place::Memory => Engine::without_index(connection, modes_may_change),
-            Place::File | Place::NewFile => Engine::new(connection, modes_may_change),
+            Place::Memory => Engine::without_index(connection, modes_may_change, kept),
+            Place::File | Place::NewFile => Engine::new(connection, modes_may_change, kept),
         };
         self.call("preparing the control statements", engine)
     }

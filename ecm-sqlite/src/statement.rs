@@ -1,5 +1,5 @@
-use crate::{Db, MappedRows, Rows};
-use rusqlite::{CachedStatement, Params, Result, Row};
+use crate::{Db, MappedRows, Rows, kept::Cached};
+use rusqlite::{Params, Result, Row};
 use std::fmt;
 
 /// A prepared statement of a loan.
@@ -17,7 +17,7 @@ pub struct Statement<'c> {
 
 enum Inner<'c> {
     Own(rusqlite::Statement<'c>),
-    Cached(CachedStatement<'c>),
+    Cached(Cached<'c>),
 }
 
 impl<'c> Statement<'c> {
@@ -25,7 +25,7 @@ impl<'c> Statement<'c> {
         Self { db, inner: Inner::Own(statement), lends_rows: false }
     }
 
-    pub(crate) fn cached(db: &'c Db, statement: CachedStatement<'c>) -> Self {
+    pub(crate) fn cached(db: &'c Db, statement: Cached<'c>) -> Self {
         Self { db, inner: Inner::Cached(statement), lends_rows: false }
     }
 

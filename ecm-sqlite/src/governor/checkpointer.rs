@@ -53,7 +53,7 @@ impl Opener {
         connection.pragma_update(None, "synchronous", self.synchronous)?;
         // None of this connection's own.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        Ok(Checkpointer { engine: Engine::new(connection, Arc::new(AtomicBool::new(false)))? })
+        Ok(Checkpointer { engine: Engine::new(connection, Arc::new(AtomicBool::new(false)), 0)? })
     }
 
     /// Whether there is a log with something in it. Asks for the metadata only, as everybody must.
