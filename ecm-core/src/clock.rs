@@ -116,8 +116,11 @@ impl Drop for SystemClock {
     }
 }
 
+#[inline]
 fn elapsed(origin: Instant) -> Time {
-    Time::START + origin.elapsed()
+    // In 64 bits, which last 584 years.
+    let elapsed = origin.elapsed();
+    Time::from_nanos(elapsed.as_secs().wrapping_mul(1_000_000_000).wrapping_add(elapsed.subsec_nanos().into()))
 }
 
 #[derive(Debug)]

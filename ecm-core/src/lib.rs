@@ -43,6 +43,7 @@ mod rows;
 mod savepoints;
 mod sizing;
 mod status;
+mod striped;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod time;
@@ -71,6 +72,7 @@ pub use rows::{Changes, Columns, Flow, Row, Rows};
 pub use savepoints::Savepoints;
 pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
+pub use striped::Striped;
 pub use time::Time;
 pub use transact::{Commit, Durability, Member, Transact, Written};
 pub use value::{Value, ValueRef};

@@ -1,8 +1,9 @@
+use crate::Striped;
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
 };
 
@@ -41,27 +42,35 @@ impl Node {
 }
 
 /// What a database carries: moved by the facade, read by balancers.
+///
+/// # Concurrency
+/// Threads that begin and end calls mostly write different lines of memory; who reads adds them up.
 #[derive(Debug, Default)]
 pub struct Load {
-    pending: AtomicU32,
+    /// In each stripe, the calls that have started there less those that have ended there.
+    pending: Striped<AtomicI64>,
     ewma: AtomicU64,
 }
 
 impl Load {
-    /// Calls that were sent there and have not ended.
+    /// Calls that were sent there and have not ended. Not of one moment, where others begin and end meanwhile.
     #[must_use]
     pub fn pending(&self) -> u32 {
-        self.pending.load(Ordering::Relaxed)
+        let pending: i64 = self.pending.iter().map(|stripe| stripe.load(Ordering::Relaxed)).sum();
+        // A call that ends elsewhere than it began may be seen to end alone.
+        u32::try_from(pending.max(0)).unwrap_or(u32::MAX)
     }
 
     /// One more call is sent there.
+    #[inline]
     pub fn started(&self) {
-        self.pending.fetch_add(1, Ordering::Relaxed);
+        self.pending.mine().fetch_add(1, Ordering::Relaxed);
     }
 
     /// A call has ended.
+    #[inline]
     pub fn ended(&self) {
-        self.pending.fetch_sub(1, Ordering::Relaxed);
+        self.pending.mine().fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A word that belongs to the group's balancer, for a moving average or the like; 0 at first.
@@ -86,6 +95,7 @@ impl Mask {
     /// # Panics
     /// If `count` is more than [`CAPACITY`](Self::CAPACITY).
     #[must_use]
+    #[inline]
     pub const fn first(count: usize) -> Self {
         assert!(count <= Self::CAPACITY, "a mask has room for 64 databases");
         if count == 0 { Self(0) } else { Self(u64::MAX >> (Self::CAPACITY - count)) }
@@ -96,6 +106,7 @@ impl Mask {
     /// # Panics
     /// In builds with debug assertions, if `index` is 64 or more.
     #[must_use]
+    #[inline]
     pub const fn with(self, index: usize) -> Self {
         debug_assert!(index < Self::CAPACITY, "a mask has room for 64 databases");
         Self(self.0 | (1 << (index % Self::CAPACITY)))
@@ -103,12 +114,14 @@ impl Mask {
 
     /// Without this database.
     #[must_use]
+    #[inline]
     pub const fn without(self, index: usize) -> Self {
         if index < Self::CAPACITY { Self(self.0 & !(1 << index)) } else { self }
     }
 
     /// Those in both.
     #[must_use]
+    #[inline]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
@@ -121,24 +134,28 @@ impl Mask {
 
     /// Whether this database is in it.
     #[must_use]
+    #[inline]
     pub const fn contains(self, index: usize) -> bool {
         index < Self::CAPACITY && self.0 & (1 << index) != 0
     }
 
     /// Whether it is empty.
     #[must_use]
+    #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// How many are in it.
     #[must_use]
+    #[inline]
     pub const fn len(self) -> usize {
         self.0.count_ones() as usize
     }
 
     /// The lowest index in it.
     #[must_use]
+    #[inline]
     pub const fn lowest(self) -> Option<usize> {
         if self.0 == 0 { None } else { Some(self.0.trailing_zeros() as usize) }
     }
@@ -219,6 +236,21 @@ mod tests {
         fn the_first_ones(count in 0_usize..=64) {
             prop_assert_eq!(Mask::first(count).iter().collect::<Vec<_>>(), (0..count).collect::<Vec<_>>());
         }
+    }
+
+    #[test]
+    fn a_call_may_end_on_another_thread_than_it_has_begun_on() {
+        let load = Load::default();
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..9).for_each(|_| load.started())).join().unwrap();
+            assert_eq!(load.pending(), 9);
+            scope.spawn(|| (0..5).for_each(|_| load.ended())).join().unwrap();
+            scope.spawn(|| (0..3).for_each(|_| load.ended())).join().unwrap();
+        });
+        assert_eq!(load.pending(), 1);
+        load.ended();
+        load.ended();
+        assert_eq!(load.pending(), 0, "one that is seen to end alone is no call");
     }
 
     #[test]

@@ -183,6 +183,7 @@ pub struct CallReport<'a> {
 impl<'a> CallReport<'a> {
     /// A call that has just begun: everything that is not known yet is empty or zero.
     #[must_use]
+    #[inline]
     pub const fn new(
         kind: CallKind,
         group: &'a str,

@@ -1,5 +1,9 @@
 use crate::sync::AtomicU64;
-use std::{sync::atomic::Ordering, time::Duration};
+use ecm_core::Striped;
+use std::{
+    sync::{OnceLock, atomic::Ordering},
+    time::Duration,
+};
 
 /// The upper bounds of the buckets, in nanoseconds and as they are shown, in seconds.
 ///
@@ -27,11 +31,13 @@ pub(crate) const BOUNDS: [(u64, f64); 15] = [
 const LONGEST: u64 = 1 << 50;
 
 /// The calls of one database: a histogram, and how many were slow. Counted without a lock, which is why
-/// it is not a `prometheus_client` histogram; in lines of memory of its own, so that threads that call
-/// different databases do not meet.
+/// it is not a `prometheus_client` histogram, and by each thread in a stripe of its own, so that threads
+/// do not meet. Takes no memory for that before the first call.
 #[derive(Debug, Default)]
-#[repr(align(64))]
-pub(crate) struct Durations {
+pub(crate) struct Durations(OnceLock<Striped<Figures>>);
+
+#[derive(Debug, Default)]
+struct Figures {
     buckets: [AtomicU64; BOUNDS.len() + 1],
     nanos: AtomicU64,
     slow: AtomicU64,
@@ -46,26 +52,35 @@ pub(crate) struct Counted {
 }
 
 impl Durations {
+    #[inline]
     pub(crate) fn count(&self, took: Duration, slow: bool) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
         let bucket = BOUNDS.iter().position(|(bound, _)| nanos <= *bound).unwrap_or(BOUNDS.len());
-        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
+        let figures = self.0.get_or_init(Striped::new).mine();
+        figures.buckets[bucket].fetch_add(1, Ordering::Relaxed);
+        figures.nanos.fetch_add(nanos, Ordering::Relaxed);
         if slow {
-            self.slow.fetch_add(1, Ordering::Relaxed);
+            figures.slow.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn counted(&self) -> Counted {
-        Counted {
-            buckets: self.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed)),
-            nanos: self.nanos.load(Ordering::Relaxed),
-            slow: self.slow.load(Ordering::Relaxed),
+        let mut sum = Counted::default();
+        for figures in self.0.get().into_iter().flat_map(Striped::iter) {
+            sum.add(&Counted {
+                buckets: figures.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed)),
+                nanos: figures.nanos.load(Ordering::Relaxed),
+                slow: figures.slow.load(Ordering::Relaxed),
+            });
         }
+        sum
     }
 
     pub(crate) fn clear(&self) {
-        self.buckets.iter().chain([&self.nanos, &self.slow]).for_each(|figure| figure.store(0, Ordering::Relaxed));
+        for figures in self.0.get().into_iter().flat_map(Striped::iter) {
+            let all = figures.buckets.iter().chain([&figures.nanos, &figures.slow]);
+            all.for_each(|figure| figure.store(0, Ordering::Relaxed));
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl Metrics {
     /// As [`new`](Self::new), for managers that show at most so many databases by their names; never more
     /// than 100,000.
     ///
-    /// Takes 400 to 800 bytes for each, and so does every manager, also while there are fewer databases.
+    /// Takes 64 to 128 bytes for each, and so does every manager, also while there are fewer databases; each
+    /// database that is called takes 256 bytes more for every thread that the machine runs at the same time.
     #[must_use]
     pub fn limited_to(databases: usize) -> Self {
         let databases = databases.min(MOST_DATABASES);

@@ -6,7 +6,7 @@ use crate::{
     route::{Progress, Route},
     shelf::Shelf,
     statement::{All, Execute, One, Optional, Query},
-    topology::{Group, Target},
+    topology::{Group, Target, Topology},
     unit_of_work::under_way::Place,
 };
 use ecm_core::{
@@ -82,8 +82,10 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
     }
 
     /// Ends the call: completes the error, tells the observers.
+    #[inline]
     pub(crate) fn report<T>(
         &self,
+        topology: &'m Topology<B>,
         began: Time,
         kind: CallKind,
         sql: Option<&str>,
@@ -98,7 +100,6 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             }
         });
         let observers = &self.manager.observers;
-        let topology = self.manager.topologies.current();
         let counts = cfg!(feature = "metrics") && topology.config.enable_metrics;
         if counts || observers.wants(Interest::CALLS) {
             let group = topology.resolve(self.target).map_or("", |(group, _)| &group.shared.name);
@@ -117,7 +118,9 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             if counts {
                 self.manager.metrics.event(&event);
             }
-            observers.event(&event);
+            if !observers.is_empty() {
+                observers.event(&event);
+            }
         }
         result
     }
@@ -131,27 +134,38 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     /// of the call, and whether anything was executed.
     pub fn wait(mut self) -> Result<J::Output, Error> {
         let began = self.manager.clock.now();
+        let topology = self.manager.topologies.current();
         let mut progress = Progress::default();
-        let result = self.serve(began, &mut progress);
+        let result = self.serve(topology, began, &mut progress);
         let panicked = self.job.ended(progress.ending());
         let sql = self.job.sql();
-        let result = self.report(began, self.job.kind(), sql, &progress, result);
+        let result = self.report(topology, began, self.job.kind(), sql, &progress, result);
         match panicked {
             Some(panic) => resume_unwind(panic),
             None => result,
         }
     }
 
-    fn serve(&mut self, began: Time, progress: &mut Progress<'m>) -> Result<J::Output, Error> {
+    #[inline]
+    fn serve(
+        &mut self,
+        topology: &'m Topology<B>,
+        began: Time,
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
         self.manager.check_open()?;
+        let found = topology.resolve(self.target)?;
+        let (group, _) = found;
         let deadline = self.deadline(began);
         while let Some(sql) = self.job.unprepared() {
-            let prepared = self.prepare(sql, began, deadline, progress)?;
+            let prepared = match group.shared.statements.get(sql) {
+                Some(prepared) => prepared,
+                None => self.analyse(sql, began, deadline, progress)?,
+            };
             self.job.prepared(prepared)?;
         }
-        let mut route =
-            Route::new(self.manager, self.target, self.job.way(), self.job.kind(), self.location, began, deadline)?;
-        let group = route.group();
+        let (way, kind) = (self.job.way(), self.job.kind());
+        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         self.job.goes_to(|| Place::new(self.manager, &group.shared));
         if !self.job.cached() || !self.may_share_answers(group) {
             let result = route.wait(&mut self.job, &self.context);
@@ -185,23 +199,23 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         group.members.len() == 1 || group.primary().is_some_and(|primary| *group.nodes[primary].name == *name)
     }
 
-    /// What the group knows about a text; a text that is new is analysed by its primary, or by
-    /// another database where that cannot be.
-    fn prepare(
+    /// What the primary of the group says about a new text, or another database where it cannot. The topology is
+    /// the present one: what is kept must not come from a database that has left before.
+    #[cold]
+    fn analyse(
         &self,
         sql: &str,
         began: Time,
         deadline: Time,
         progress: &mut Progress<'m>,
     ) -> Result<Arc<Prepared>, Error> {
-        let (group, _) = self.manager.topologies.current().resolve(self.target)?;
-        let statements = &group.shared.statements;
-        if let Some(prepared) = statements.get(sql) {
-            return Ok(prepared);
-        }
+        let shared = Arc::clone(&self.manager.topologies.current().resolve(self.target)?.0.shared);
+        let statements = &shared.statements;
         let clears = statements.clears();
-        let way = Way::Read(Loan::Statement);
-        let route = Route::new(self.manager, self.target, way, CallKind::Query, self.location, began, deadline)?;
+        let topology = self.manager.topologies.current();
+        let (found, way) = (topology.resolve(self.target)?, Way::Read(Loan::Statement));
+        let kind = CallKind::Query;
+        let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         let mut route = route.primary_first();
         let analysis = route.wait(&mut Analyse(sql), &self.context);
         if analysis.is_err() {

@@ -36,12 +36,14 @@ impl<'m, B: Backend<Connection: Transact>> Connecting<'m, B> {
     pub fn wait(self) -> Result<Borrowed<'m, B>, Error> {
         let Self(call) = self;
         let began = call.manager.clock.now();
+        let topology = call.manager.topologies.current();
         let way = Way::Write(Durability::Configured);
         let mut progress = Progress::default();
         let result = call.manager.check_open().and_then(|()| {
             let mut route = Route::new(
                 call.manager,
-                call.target,
+                topology,
+                topology.resolve(call.target)?,
                 way,
                 CallKind::Connection,
                 call.location,
@@ -53,6 +55,6 @@ impl<'m, B: Backend<Connection: Transact>> Connecting<'m, B> {
             let (attempt, lent) = borrowed?;
             Ok(Borrowed::new(call.manager, route.group(), attempt, lent))
         });
-        call.report(began, CallKind::Connection, None, &progress, result)
+        call.report(topology, began, CallKind::Connection, None, &progress, result)
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 use ecm_core::{
     Access, Backend, Cache, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus,
-    Interest, InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Transact, block_on,
+    Interest, InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, block_on,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
@@ -428,8 +428,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
             backend,
             observers: Arc::clone(&self.observers),
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
+            answers: Striped::new(),
             info,
         }
     }
@@ -519,8 +518,8 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.read_only = member.info.read_only;
     status.tags = member.info.tags.iter().map(|tag| tag.to_string()).collect();
     status.breaker = member.breaker.state();
-    status.calls = member.calls.load(Ordering::Relaxed);
-    status.failures = member.failures.load(Ordering::Relaxed);
+    status.calls = member.answers.iter().map(|answers| answers.calls.load(Ordering::Relaxed)).sum();
+    status.failures = member.answers.iter().map(|answers| answers.failures.load(Ordering::Relaxed)).sum();
     status.pending = pending;
     status.readers = member.readers.status();
     status.writer = member.writer.as_ref().map(Lane::status);

@@ -1,7 +1,11 @@
 use ecm_core::{Analysis, Prepared};
 use std::{
+    cell::Cell,
     collections::HashMap,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// The statements of a group that have been analysed, by their text.
@@ -9,29 +13,111 @@ use std::{
 /// Bounded: a program that writes values into its SQL instead of binding them would fill the memory
 /// otherwise. When it is full everything is forgotten, which costs one analysis per text; numbers
 /// are never given twice.
-#[derive(Debug, Default)]
+///
+/// # Concurrency
+/// Behind one lock, in front of which each thread remembers what it has asked for last: copies of its own, so
+/// that threads do not even count references to the same thing.
+#[derive(Debug)]
 pub(crate) struct Registry {
+    /// Tells registries apart in what threads remember.
+    number: u64,
     known: RwLock<Known>,
+    /// How often everything was forgotten: an analysis from before says nothing of what is now. Moved under the
+    /// lock.
+    clears: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Known {
     by_text: HashMap<Arc<str>, Arc<Prepared>>,
     next_id: u32,
-    /// How often everything was forgotten: an analysis from before says nothing of what is now.
-    clears: u64,
 }
 
 const CAPACITY: usize = 4_096;
 
+/// How many statements a thread remembers, of all registries.
+const REMEMBERED: usize = 32;
+
+/// One place of what a thread remembers.
+struct Recent {
+    known: Cell<Option<Own>>,
+    /// What was looked up here last: which registry, and the number of the statement. A copy is made when it is
+    /// looked up again, so that texts that come once do not cost one each.
+    asked: Cell<(u64, u32)>,
+}
+
+/// A copy of a thread's own: of which registry, after how many clears of it.
+struct Own {
+    registry: u64,
+    clears: u64,
+    prepared: Arc<Prepared>,
+}
+
+impl Recent {
+    const fn nothing() -> Self {
+        Self { known: Cell::new(None), asked: Cell::new((0, 0)) }
+    }
+}
+
+thread_local! {
+    static RECENT: [Recent; REMEMBERED] = const { [const { Recent::nothing() }; REMEMBERED] };
+}
+
+/// Where a thread remembers a text: by where it lies, since most texts are constants. The text itself decides.
+#[inline]
+fn place(sql: &str) -> usize {
+    let address = sql.as_ptr() as usize;
+    (address ^ (address >> 5) ^ sql.len()) % REMEMBERED
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        static REGISTRIES: AtomicU64 = AtomicU64::new(1);
+        let number = REGISTRIES.fetch_add(1, Ordering::Relaxed);
+        Self { number, known: RwLock::default(), clears: AtomicU64::new(0) }
+    }
+}
+
 impl Registry {
+    #[inline]
     pub(crate) fn get(&self, sql: &str) -> Option<Arc<Prepared>> {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).by_text.get(sql).cloned()
+        let place = place(sql);
+        // A thread that ends has no memory any more.
+        let remembered = RECENT.try_with(|recent| {
+            let found = recent[place].known.take()?;
+            let is_right =
+                found.registry == self.number && found.clears == self.clears() && *found.prepared.sql == *sql;
+            let prepared = is_right.then(|| Arc::clone(&found.prepared));
+            recent[place].known.set(Some(found));
+            prepared
+        });
+        remembered.ok().flatten().or_else(|| self.look_up(sql, place))
+    }
+
+    #[cold]
+    fn look_up(&self, sql: &str, place: usize) -> Option<Arc<Prepared>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = Arc::clone(known.by_text.get(sql)?);
+        // Under the lock, so that it is the number of clears that `found` has outlived.
+        let clears = self.clears();
+        drop(known);
+        let copied = RECENT.try_with(|recent| {
+            let asked = (self.number, found.id);
+            if recent[place].asked.replace(asked) != asked {
+                return None;
+            }
+            let prepared = Arc::new(Prepared::clone(&found));
+            let own = Own { registry: self.number, clears, prepared: Arc::clone(&prepared) };
+            recent[place].known.set(Some(own));
+            Some(prepared)
+        });
+        Some(copied.ok().flatten().unwrap_or(found))
     }
 
     /// To be asked before an analysis begins.
+    #[inline]
     pub(crate) fn clears(&self) -> u64 {
-        self.known.read().unwrap_or_else(PoisonError::into_inner).clears
+        self.clears.load(Ordering::Acquire)
     }
 
     /// Keeps an analysis, unless everything was forgotten since it began; if another thread was faster,
@@ -47,7 +133,7 @@ impl Registry {
         let sql: Arc<str> = sql.into();
         let prepared = Arc::new(Prepared { id: known.next_id, sql: Arc::clone(&sql), analysis });
         known.next_id = known.next_id.wrapping_add(1);
-        if known.clears == clears {
+        if self.clears() == clears {
             known.by_text.insert(sql, Arc::clone(&prepared));
         }
         prepared
@@ -57,7 +143,7 @@ impl Registry {
     pub(crate) fn clear(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.by_text.clear();
-        known.clears += 1;
+        self.clears.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -92,5 +178,47 @@ mod tests {
             registry.add(&format!("select {number}"), Analysis::default(), registry.clears());
         }
         assert!(registry.known.read().unwrap().by_text.len() <= CAPACITY);
+    }
+
+    #[test]
+    fn what_a_thread_remembers_is_of_this_registry_and_of_this_text_alone() {
+        let (registry, other) = (Registry::default(), Registry::default());
+        let mut text = String::from("select 1");
+        let first = registry.add(&text, Analysis::default(), 0);
+        for _ in 0..2 {
+            assert_eq!(registry.get(&text).as_deref(), Some(&*first));
+            assert!(other.get(&text).is_none());
+        }
+        // Another text in the same memory.
+        text.replace_range(.., "select 2");
+        assert!(registry.get(&text).is_none());
+        text.replace_range(.., "select 1");
+        assert_eq!(registry.get(&text).as_deref(), Some(&*first));
+        let second = other.add(&text, Analysis { read_only: true, ..Analysis::default() }, 0);
+        assert_eq!((other.get(&text).as_deref(), registry.get(&text).as_deref()), (Some(&*second), Some(&*first)));
+    }
+
+    #[test]
+    fn what_another_thread_has_cleared_is_remembered_by_none() {
+        let registry = Registry::default();
+        registry.add("select 1", Analysis::default(), 0);
+        assert!((0..2).all(|_| registry.get("select 1").is_some()));
+        std::thread::scope(|scope| scope.spawn(|| registry.clear()).join().unwrap());
+        assert!(registry.get("select 1").is_none());
+    }
+
+    #[test]
+    fn threads_have_copies_of_their_own_of_what_they_remember() {
+        let registry = Registry::default();
+        let kept = registry.add("select 1", Analysis::default(), 0);
+        let again = || {
+            assert!(Arc::ptr_eq(&registry.get("select 1").unwrap(), &kept), "none is made of what comes once");
+            registry.get("select 1").unwrap()
+        };
+        let mine = again();
+        let theirs = std::thread::scope(|scope| scope.spawn(again).join().unwrap());
+        assert!(!Arc::ptr_eq(&mine, &theirs) && !Arc::ptr_eq(&mine, &kept));
+        assert!(Arc::ptr_eq(&mine, &registry.get("select 1").unwrap()));
+        assert_eq!((&mine, &theirs), (&kept, &kept));
     }
 }

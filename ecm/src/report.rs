@@ -15,6 +15,11 @@ impl Observers {
         Self { each, any }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.each.is_empty()
+    }
+
+    #[inline]
     pub(crate) fn wants(&self, interest: Interest) -> bool {
         self.any.wants(interest)
     }

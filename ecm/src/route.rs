@@ -2,7 +2,7 @@ use crate::{
     job::{Way, Work},
     manager::Shared,
     start::Start,
-    topology::{Group, Member, Target, Topology},
+    topology::{Group, Member, Topology},
     unit_of_work::{hooks::Ended, under_way},
 };
 use ecm_core::{
@@ -104,17 +104,19 @@ enum Verdict<T> {
 }
 
 impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
+    /// To the databases of a group that a call is for, which `found` says.
+    #[inline]
     pub(crate) fn new(
         manager: &'m Shared<B>,
-        target: Target<'_>,
+        topology: &'m Topology<B>,
+        found: (&'m Group<B>, Mask),
         way: Way,
         kind: CallKind,
         location: &'static Location<'static>,
         began: Time,
         deadline: Time,
     ) -> Result<Self, Error> {
-        let topology = manager.topologies.current();
-        let (group, asked) = topology.resolve(target)?;
+        let (group, asked) = found;
         let fit = match way {
             Way::Read(_) => asked,
             Way::Write(_) => asked.and(group.primary().map_or(Mask::NONE, |primary| Mask::NONE.with(primary))),
@@ -155,6 +157,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// The next database for this call, admitted by its breaker.
+    #[inline]
     pub(crate) fn pick(&mut self, now: Time, context: &Context) -> Result<Attempt<'m, B>, Error> {
         if let Some(attempt) = self.picked.take() {
             return Ok(attempt);
@@ -176,7 +179,13 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 }
             }
         }
-        Err(match (self.first_failure.take(), rejected) {
+        Err(self.none_admits(rejected, now))
+    }
+
+    /// Why there is no next database; `rejected` is the refusal of a breaker that ends first.
+    #[cold]
+    fn none_admits(&mut self, rejected: Option<Rejected>, now: Time) -> Error {
+        match (self.first_failure.take(), rejected) {
             (Some(failure), _) => failure,
             (None, Some(Rejected { until: Time::NEVER })) => {
                 Error::new(Kind::Rejected, "the breaker of every fit database is open until somebody closes it")
@@ -186,9 +195,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 format_args!("the breaker of every fit database is open; ask again in {:.1?}", until.since(now)),
             ),
             (None, None) => Error::new(Kind::Unavailable, "the balancer wants none of the fit databases"),
-        })
+        }
     }
 
+    #[inline]
     fn choose(&self, context: &Context) -> Option<usize> {
         if self.fit.len() == 1 {
             return self.fit.lowest();
@@ -210,50 +220,67 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// What the end of an attempt means, for its database and for the call.
+    #[inline]
     fn settle<T>(&mut self, attempt: Attempt<'m, B>, result: Result<T, Error>, repeats: bool) -> Verdict<T> {
         let now = self.manager.clock.now();
-        let Attempt { index, member, admission, pending, began } = attempt;
-        drop(pending);
         self.tried += 1;
         self.progress.attempts += 1;
         self.progress.ended = Some(now);
-        self.progress.database = Some(&member.info.name);
-        let (failed, reached) = match &result {
-            Ok(_) => (false, true),
-            // An error that has a place already is that of another call, made inside the closure.
-            Err(error) if error.location().is_some() => (false, true),
-            Err(error) => match error.kind() {
-                Kind::Fault(fault) => (fault.is_of_database(), true),
-                Kind::Timeout(Stage::Open) => (true, true),
-                Kind::Timeout(Stage::Wait) | Kind::QueueFull | Kind::Closed => (false, false),
-                _ => (false, true),
+        self.progress.database = Some(&attempt.member.info.name);
+        match result {
+            Ok(value) => {
+                self.answered(attempt, false, now);
+                Verdict::Done(Ok(value))
+            }
+            Err(error) => match self.settle_failed(attempt, error, repeats, now) {
+                Some(error) => Verdict::Done(Err(error)),
+                None => Verdict::Again,
             },
-        };
-        if !reached {
-            drop(admission);
-        } else if failed {
+        }
+    }
+
+    /// The database of an attempt has answered, be it that it has failed.
+    #[inline]
+    fn answered(&self, attempt: Attempt<'m, B>, failed: bool, now: Time) {
+        let Attempt { index, member, admission, pending, began } = attempt;
+        drop(pending);
+        if failed {
             admission.failed(now);
         } else {
             admission.succeeded(now);
         }
-        if reached {
-            member.answered(failed);
-            let sample = Sample::new(now.since(began), failed).at(self.progress.position);
-            self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
-        }
+        member.answered(failed);
+        let sample = Sample::new(now.since(began), failed).at(self.progress.position);
+        self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
         self.breaker_moved(member);
-        match result {
-            Err(error) if self.may_fail_over(&error, failed, repeats, now) => {
-                self.first_failure.get_or_insert_with(|| error.in_database(&member.info.name));
-                Verdict::Again
-            }
-            // Every database failed: the first one's reason is the one to mend.
-            Err(error) if failed && self.first_failure.is_some() => {
-                Verdict::Done(Err(self.first_failure.take().unwrap_or(error)))
-            }
-            Err(error) => Verdict::Done(Err(error.in_database(&member.info.name))),
-            Ok(value) => Verdict::Done(Ok(value)),
+    }
+
+    /// As [`settle`](Self::settle), of an error: what the call ends with, or nothing if another database is to be
+    /// tried.
+    #[cold]
+    fn settle_failed(&mut self, attempt: Attempt<'m, B>, error: Error, repeats: bool, now: Time) -> Option<Error> {
+        let (failed, reached) = match error.kind() {
+            // An error that has a place already is that of another call, made inside the closure.
+            _ if error.location().is_some() => (false, true),
+            Kind::Fault(fault) => (fault.is_of_database(), true),
+            Kind::Timeout(Stage::Open) => (true, true),
+            Kind::Timeout(Stage::Wait) | Kind::QueueFull | Kind::Closed => (false, false),
+            _ => (false, true),
+        };
+        let member = attempt.member;
+        if reached {
+            self.answered(attempt, failed, now);
+        } else {
+            drop(attempt);
+            self.breaker_moved(member);
         }
+        if self.may_fail_over(&error, failed, repeats, now) {
+            self.first_failure.get_or_insert_with(|| error.in_database(&member.info.name));
+            return None;
+        }
+        // Every database failed: the first one's reason is the one to mend.
+        let first = self.first_failure.take_if(|_| failed);
+        Some(first.unwrap_or_else(|| error.in_database(&member.info.name)))
     }
 
     fn may_fail_over(&self, error: &Error, failed: bool, repeats: bool, now: Time) -> bool {
@@ -271,11 +298,15 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             && now < self.deadline
     }
 
+    #[inline]
     fn breaker_moved(&self, member: &Member<B>) {
-        let observers = &self.manager.observers;
-        if !observers.wants(Interest::BREAKERS) {
-            return;
+        if self.manager.observers.wants(Interest::BREAKERS) {
+            self.tell_if_breaker_moved(member);
         }
+    }
+
+    fn tell_if_breaker_moved(&self, member: &Member<B>) {
+        let observers = &self.manager.observers;
         let state = member.breaker.state();
         let mut seen = member.breaker_seen.lock().unwrap_or_else(PoisonError::into_inner);
         let moved = std::mem::replace(&mut *seen, state) != state;
@@ -432,6 +463,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
+    #[inline]
     fn read<J: Work<B>>(&self, member: &Member<B>, mut lent: Lent<'m, B>, job: &mut J) -> Result<J::Output, Error> {
         if self.deadline != Time::NEVER {
             lent.limit(Limit::Until(self.deadline));
@@ -471,6 +503,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// Runs the job to its end on this thread.
+    #[inline]
     pub(crate) fn wait<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
         match self.now(job, context) {
             Some(result) => result,

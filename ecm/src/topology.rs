@@ -1,5 +1,5 @@
 use crate::{DatabaseInfo, ManagerConfig, registry::Registry, report::Observers, write_marks::WriteMarks};
-use ecm_core::{Backend, Balancer, Breaker, BreakerState, Error, Kind, Mask, Node, Transact};
+use ecm_core::{Backend, Balancer, Breaker, BreakerState, Error, Kind, Mask, Node, Striped, Transact};
 use ecm_pool::{Lane, Pool};
 use std::sync::{
     Arc,
@@ -44,6 +44,12 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) marks: Arc<WriteMarks>,
     pub(crate) breaker: Box<dyn Breaker>,
     pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
+    pub(crate) answers: Striped<Answers>,
+}
+
+/// How calls to a database ended, as one stripe of its threads has counted.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
     pub(crate) calls: AtomicU64,
     pub(crate) failures: AtomicU64,
 }
@@ -66,6 +72,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
     }
 
     /// The group and the databases of it that a call is for.
+    #[inline]
     pub(crate) fn resolve(&self, target: Target<'_>) -> Result<(&Group<B>, Mask), Error> {
         match target {
             Target::Default => {
@@ -189,10 +196,12 @@ impl<B: Backend<Connection: Transact>> Member<B> {
         std::iter::once(&self.readers).chain(self.writer.as_ref().map(Lane::pool))
     }
 
+    #[inline]
     pub(crate) fn answered(&self, failed: bool) {
-        self.calls.fetch_add(1, Ordering::Relaxed);
+        let mine = self.answers.mine();
+        mine.calls.fetch_add(1, Ordering::Relaxed);
         if failed {
-            self.failures.fetch_add(1, Ordering::Relaxed);
+            mine.failures.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -31,6 +31,7 @@ impl<T> Versions<T> {
     }
 
     /// The version in force.
+    #[inline]
     pub(crate) fn current(&self) -> &T {
         let index = self.current.load(Ordering::Acquire);
         self.cell(index).get().expect("the index moves after its cell is filled")
