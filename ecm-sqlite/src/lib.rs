@@ -64,6 +64,7 @@ mod savepoints;
 mod sqlite;
 mod statement;
 mod sync;
+mod statistics;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transact;
@@ -80,4 +81,5 @@ pub use rows::{MappedRows, Rows};
 pub use rusqlite;
 pub use sqlite::Sqlite;
 pub use statement::Statement;
+pub use statistics::forgo_memory_statistics;
 pub use tx::Tx;

@@ -57,6 +57,8 @@ pub(crate) const HOUSE: House = House {
         ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/kept.rs", "keeps statements beside the connection that they borrow"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
+        ("ecm-sqlite/src/statistics.rs", "a setting of SQLite's for the whole process that rusqlite does not wrap"),
+        ("ecm-sqlite/tests/statistics.rs", "calls that setting, as the first to use SQLite"),
         (
             "ecm-sqlite/src/testing/shim.rs",
             "a file system of SQLite's that tests can make fail is a table of C functions",
