@@ -63,8 +63,8 @@ mod rows;
 mod savepoints;
 mod sqlite;
 mod statement;
-mod sync;
 mod statistics;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod transact;

@@ -101,10 +101,12 @@ impl Governor {
 
     fn tell_failure(&self, error: &rusqlite::Error, pause: Duration) {
         let error = error.to_string();
-        self.each_observer(|observer| observer.checkpoint_failed(&error, pause));
         let mut figures = lock(&self.figures);
         figures.failures += 1;
-        figures.last_failure = Some(error);
+        figures.last_failure = Some(error.clone());
+        drop(figures);
+        // Whoever hears of it and asks for the status finds it there.
+        self.each_observer(|observer| observer.checkpoint_failed(&error, pause));
     }
 }
 
