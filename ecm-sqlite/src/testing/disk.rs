@@ -133,6 +133,8 @@ struct Synced {
     files: HashMap<PathBuf, Vec<u8>>,
     /// How many more syncs the power lasts for.
     power: Option<u64>,
+    /// Whether something was synced after it was lost.
+    lost: bool,
 }
 
 impl FaultyDisk {
@@ -202,6 +204,13 @@ impl FaultyDisk {
     /// not told, as if it went on for a moment before it noticed.
     pub fn cut_power_after(&self, syncs: u64) {
         lock(&self.plan.synced).power = Some(syncs);
+    }
+
+    /// Whether something was synced since the power was lost, so that it does not survive. Whoever is told that
+    /// something is on the disk, and then finds that nothing was lost yet, may expect it to survive.
+    #[must_use]
+    pub fn has_lost_power(&self) -> bool {
+        lock(&self.plan.synced).lost
     }
 
     /// Writes into `folder` the files as a loss of power would have left them: each as it was when
@@ -340,15 +349,21 @@ impl Plan {
         lock(&self.synced).files.entry(path.to_owned()).or_insert(content);
     }
 
-    /// A file was synced, with this content.
-    pub(super) fn synced(&self, path: &Path, content: Vec<u8>) {
+    /// A file was synced. Its content is looked at under the lock: of two threads that sync one file the later
+    /// one may have seen more.
+    pub(super) fn synced(&self, path: &Path, content: impl FnOnce() -> Option<Vec<u8>>) {
         let mut synced = lock(&self.synced);
         match &mut synced.power {
-            Some(0) => return,
+            Some(0) => {
+                synced.lost = true;
+                return;
+            }
             Some(left) => *left -= 1,
             None => {}
         }
-        synced.files.insert(path.to_owned(), content);
+        if let Some(content) = content() {
+            synced.files.insert(path.to_owned(), content);
+        }
     }
 
     /// A file was deleted.

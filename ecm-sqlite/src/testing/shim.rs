@@ -284,9 +284,8 @@ unsafe extern "C" fn sync(file: *mut sqlite3_file, flags: c_int) -> c_int {
         let code = pass_on!(file, xSync, flags);
         if code == ffi::SQLITE_OK
             && let Some(path) = &own.path
-            && let Some(content) = content(file)
         {
-            own.plan.synced(path, content);
+            own.plan.synced(path, || content(file));
         }
         code
     }
