@@ -1,6 +1,6 @@
 use crate::{bench::Bench, sql, systems};
 use ecm::{
-    ConnectionManager, Database,
+    ConnectionManager, Database, ManagerConfig,
     core::{
         Access, Admission, Backend, Balancer, CallKind, CallReport, CheckIn, Clock, Connection, Context, Error, Event,
         Failure, Intent, Interest, Loan, Mask, Node, Observer, SystemClock, Time, block_on, testing::Nothing,
@@ -53,7 +53,10 @@ pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {
     let folder = TempDir::new().map_err(|error| failed(&error))?;
     let path = folder.path().join("budget.db");
     sql::fill(&path).map_err(|error| failed(&error))?;
-    let manager = ConnectionManager::open(&path).map_err(|error| failed(&error))?;
+    let uncached = ManagerConfig { enable_query_cache: false, ..ManagerConfig::default() };
+    let manager =
+        ConnectionManager::standard().configure(&uncached).database(Database::new("main", Sqlite::open(&path)));
+    let manager = manager.build().map_err(|error| failed(&error))?;
     let runtime = bench.runtime();
     let contestants = contestants(&runtime, &path, manager)?;
     let mut lines = take_turns("budget of a read", &bench.plan(), contestants)?;

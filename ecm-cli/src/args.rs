@@ -86,6 +86,9 @@ pub(crate) struct BenchOptions {
     /// Run the same through plain rusqlite as well, in turns, and print the ratio
     #[arg(long)]
     pub(crate) compare: bool,
+    /// Let ECM keep answers, as a manager does by default; needs a file with a write-ahead log
+    #[arg(long)]
+    pub(crate) cache: bool,
     /// Run statements that write; the file keeps its journal mode
     #[arg(long)]
     pub(crate) allow_writes: bool,

@@ -1,4 +1,4 @@
-use crate::{Clock, Connection, Failure, Fault, LogObserver, LogStatus, Time};
+use crate::{Clock, Connection, Failure, Fault, ForeignWrites, LogObserver, LogStatus, Time};
 use std::{
     error::Error as StdError,
     fmt,
@@ -44,6 +44,19 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Whom to ask about loans, and to tell what becomes of the log. Called before the first connection
     /// is opened, by each who lends connections; one that is gone is forgotten.
     fn observe_log(&self, _observer: Weak<dyn LogObserver>) {}
+
+    /// How writes past the manager are noticed. May open something, and block: called before the first result is
+    /// kept, and again when what it answered [is over](crate::DataVersion::is_over).
+    ///
+    /// # Errors
+    /// What is there cannot be opened now: nothing is kept meanwhile.
+    fn foreign_writes(&self, _clock: &Arc<dyn Clock>) -> Result<ForeignWrites, Failure> {
+        Ok(ForeignWrites::Unseen)
+    }
+
+    /// Whether somebody depends on single rows, so that [`Transact::written`](crate::Transact::written) should tell
+    /// which ones where it can.
+    fn follow_rows(&self, _wanted: bool) {}
 
     /// Does what is due (copies, watches) on the writer's connection, and answers when
     /// to come again; `None` for never. Called between transactions, never inside one.

@@ -1,4 +1,4 @@
-use crate::{Connection, Failure, Position};
+use crate::{Connection, Failure, Position, Stamp};
 use std::sync::Arc;
 
 /// A connection that can hold a transaction: all that the writer's lane knows of a database.
@@ -36,6 +36,12 @@ pub trait Transact: Connection {
     /// part of it. Where it is not known exactly it is everything.
     fn written(&mut self) -> Written {
         Written::Everything
+    }
+
+    /// Where the database stood right after the last transaction, of which [`written`](Transact::written) has told: as
+    /// [`DataVersion::now`](crate::DataVersion::now) would have told it. `None` if that is not known.
+    fn stamp(&self) -> Option<Stamp> {
+        None
     }
 
     /// Whether something in the open transaction may have changed the schema, so that what is known of

@@ -1,4 +1,4 @@
-use ecm_core::Written;
+use ecm_core::{Stamp, Written};
 use std::fmt;
 
 /// Whoever keeps what was read of a database, and has to know what a [`Lane`](crate::Lane) commits to it.
@@ -16,8 +16,9 @@ pub trait CommitWatch: Send + Sync + fmt::Debug {
 /// How a commit has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum CommitEnd<'a> {
-    /// It is there. This is what was written, with what others have written since the last one.
-    Committed(&'a Written),
+    /// It is there. This is what was written, with what others have written since the last one, and where the
+    /// database stood right after it, if that is known.
+    Committed(&'a Written, Option<Stamp>),
     /// Nothing of it is there, nor will be.
     RolledBack,
     /// Nobody knows whether it is there, or will be.

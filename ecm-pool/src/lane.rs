@@ -408,7 +408,10 @@ where
         }
         if let Some(committing) = committing {
             match &commit {
-                Commit::Done(_) => committing.end(CommitEnd::Committed(&writer.written())),
+                Commit::Done(_) => {
+                    let written = writer.written();
+                    committing.end(CommitEnd::Committed(&written, writer.stamp()));
+                }
                 Commit::RolledBack(_) => committing.end(CommitEnd::RolledBack),
                 Commit::Unknown(_) => committing.end(CommitEnd::Unknown),
             }

@@ -52,6 +52,8 @@ pub struct SqliteConnection {
     pub(crate) course: Course,
     /// Whether something happened after which it must not be lent again.
     pub(crate) spoilt: bool,
+    /// Whether a borrower has had the driver's own connection, and may have committed with it.
+    lent_raw: bool,
     /// Whether `PRAGMA synchronous` stands higher than configured, for one transaction.
     pub(crate) synced: bool,
     functions: OnceCell<Functions>,
@@ -99,12 +101,18 @@ impl SqliteConnection {
             hold: Hold::default(),
             course: Course::default(),
             spoilt: false,
+            lent_raw: false,
             synced: false,
             functions: OnceCell::new(),
             interrupt,
             place: database.describe(),
             presence,
         })
+    }
+
+    /// Which file it is in.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) fn db_ref(&self) -> &Db {
@@ -311,6 +319,14 @@ impl SqliteConnection {
     }
 }
 
+impl Drop for SqliteConnection {
+    fn drop(&mut self) {
+        if self.lent_raw {
+            self.shared.has_written();
+        }
+    }
+}
+
 impl Connection for SqliteConnection {
     type Db = Db;
     type Tx = Tx;
@@ -325,6 +341,9 @@ impl Connection for SqliteConnection {
     }
 
     fn raw(&mut self) -> &mut rusqlite::Connection {
+        if self.access == Access::Write && !std::mem::replace(&mut self.lent_raw, true) {
+            self.shared.may_write();
+        }
         self.tx.db.mark();
         self.tx.db.connection.expose()
     }

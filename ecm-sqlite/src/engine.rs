@@ -119,6 +119,11 @@ impl Engine {
         Ok(unsafe { WalIndex::of(self.kept.connection()) })
     }
 
+    /// Where the wal-index is mapped, if there is one.
+    pub(crate) fn index(&self) -> Option<WalIndex> {
+        self.index
+    }
+
     /// Looks at the wal-index, if there is one.
     pub(crate) fn look(&self) -> Option<Look> {
         if self.modes_may_change.load(Ordering::Relaxed) {

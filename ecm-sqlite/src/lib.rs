@@ -40,6 +40,7 @@
 //! its `-shm` itself: closing such a descriptor drops every lock that the process has on the file.
 
 mod analysis;
+mod anchor;
 mod authorizer;
 mod config;
 mod connection;

@@ -1,8 +1,8 @@
 use crate::{
-    JournalMode, SqliteConfig, SqliteConnection, fault, generation::Generation, governor::Governor, location::Location,
-    open,
+    JournalMode, SqliteConfig, SqliteConnection, anchor, fault, generation::Generation, governor::Governor,
+    location::Location, open,
 };
-use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault, LogObserver, LogStatus, Time};
+use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault, ForeignWrites, LogObserver, LogStatus, Time};
 use std::{
     error::Error as StdError,
     fmt,
@@ -35,6 +35,9 @@ pub(crate) struct Shared {
     /// Keeps a database in memory alive while no connection is open.
     anchor: Mutex<Option<rusqlite::Connection>>,
     commits: AtomicU64,
+    /// Commits, and loans of whole connections, that have begun; and those that have ended.
+    begun: AtomicU64,
+    ended: AtomicU64,
     /// How often somebody asked that held snapshots be let go of.
     let_go: AtomicU64,
     /// Which file is at the path.
@@ -179,6 +182,23 @@ impl Shared {
         self.free_until.fetch_max(at.as_nanos(), Ordering::Relaxed);
     }
 
+    /// Others may see from now on what somebody writes.
+    pub(crate) fn may_write(&self) {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// What [`may_write`](Self::may_write) has begun is over.
+    pub(crate) fn has_written(&self) {
+        self.ended.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How often somebody has written; `None` while somebody may be writing.
+    pub(crate) fn commits_seen(&self) -> Option<u64> {
+        // In this order: none that has begun by the second look was under way at the first.
+        let ended = self.ended.load(Ordering::SeqCst);
+        (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
+    }
+
     /// Counts a commit, and answers how many there are now.
     pub(crate) fn count_commit(&self) -> u64 {
         self.commits.fetch_add(1, Ordering::Relaxed) + 1
@@ -226,6 +246,10 @@ impl Backend for Sqlite {
         if let Some(governor) = self.governor() {
             governor.observe(observer);
         }
+    }
+
+    fn foreign_writes(&self, clock: &Arc<dyn Clock>) -> Result<ForeignWrites, Failure> {
+        anchor::foreign_writes(self, clock)
     }
 
     fn describe(&self) -> String {

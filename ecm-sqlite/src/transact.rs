@@ -5,7 +5,7 @@ use crate::{
     guard::Mode,
     handle,
 };
-use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Transact, Written};
+use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Stamp, Transact, Written};
 use rusqlite::ffi;
 
 impl Transact for SqliteConnection {
@@ -96,9 +96,17 @@ impl Transact for SqliteConnection {
             return Commit::RolledBack(refused(Kind::Misuse, "there is no transaction to commit: begin one first"));
         }
         self.db_ref().guard.allow_commit(true);
+        // A log tells everybody of the commit by itself.
+        let told = self.db_ref().connection.index().is_some();
+        if !told {
+            self.shared.may_write();
+        }
         let committed = self.control(Mode::End, Control::Commit);
         let still_open = !self.is_autocommit();
         self.end_transaction();
+        if !told {
+            self.shared.has_written();
+        }
         match committed {
             Ok(()) => {
                 self.follow_course();
@@ -145,6 +153,10 @@ impl Transact for SqliteConnection {
             },
             _ => Written::Everything,
         }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        self.course.known.map(|header| header.stamp())
     }
 
     fn changes_schema(&self) -> bool {

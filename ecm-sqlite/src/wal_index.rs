@@ -3,6 +3,7 @@
     reason = "SQLite shares the state of the log through memory, and offers no function to look at it"
 )]
 
+use ecm_core::Stamp;
 use rusqlite::{Connection, ffi};
 use std::{
     ffi::c_int,
@@ -42,6 +43,11 @@ impl Look {
 }
 
 impl Header {
+    /// The same, as others are told it.
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp(self.0)
+    }
+
     /// Whether SQLite has filled it in.
     pub(crate) fn is_initialised(&self) -> bool {
         self.0[1].to_ne_bytes()[4] != 0

@@ -5,13 +5,20 @@
 //! of it is overhead.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ecm::{ConnectionManager, Database, core::testing::Nothing, sqlite::rusqlite};
+use ecm::{
+    ConnectionManager, Database, ManagerConfig,
+    core::testing::Nothing,
+    sqlite::{Sqlite, rusqlite},
+};
 use std::{hint::black_box, path::Path};
 
 const ROWS: i64 = 100_000;
 
 fn fill(path: &Path) -> ConnectionManager {
-    let manager = ConnectionManager::open(path).expect("a fresh file opens");
+    let uncached = ManagerConfig { enable_query_cache: false, ..ManagerConfig::default() };
+    let database = Database::new("main", Sqlite::open(path));
+    let manager = ConnectionManager::standard().configure(&uncached).database(database);
+    let manager = manager.build().expect("a fresh file opens");
     manager
         .write(|tx| {
             tx.execute_batch("CREATE TABLE kv (k INTEGER PRIMARY KEY, v TEXT NOT NULL)")?;

@@ -92,8 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     manager.write(|tx| Ok(tx.execute("INSERT INTO note (title) VALUES ('bread'), ('salt')", [])?)).wait()?;
 
     let mut out = stdout().lock();
-    let title =
-        |id: i64| manager.query("SELECT title FROM note WHERE id = ?1").bind(id).cached().one::<String>().wait();
+    let title = |id: i64| manager.query("SELECT title FROM note WHERE id = ?1").bind(id).one::<String>().wait();
     for id in [1, 2, 1, 1] {
         writeln!(out, "note {id}: {}", title(id)?)?;
     }

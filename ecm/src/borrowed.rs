@@ -1,4 +1,4 @@
-use crate::{manager::Shared, route::Attempt, topology::Group, write_marks::WriteMark};
+use crate::{currency::Unwatched, manager::Shared, route::Attempt, topology::Group};
 use ecm_core::{Backend, Connection, Transact};
 use ecm_pool::Lent;
 
@@ -11,7 +11,7 @@ use ecm_pool::Lent;
 pub struct Borrowed<'m, B: Backend<Connection: Transact>> {
     // The order matters: the connection is given back before its write counts as ended.
     lent: Lent<'m, B>,
-    _mark: WriteMark,
+    _mark: Unwatched,
     manager: &'m Shared<B>,
     group: &'m Group<B>,
     attempt: Option<Attempt<'m, B>>,
@@ -19,7 +19,7 @@ pub struct Borrowed<'m, B: Backend<Connection: Transact>> {
 
 impl<'m, B: Backend<Connection: Transact>> Borrowed<'m, B> {
     pub(crate) fn new(manager: &'m Shared<B>, group: &'m Group<B>, attempt: Attempt<'m, B>, lent: Lent<'m, B>) -> Self {
-        Self { lent, _mark: attempt.member.marks.begin(), manager, group, attempt: Some(attempt) }
+        Self { lent, _mark: attempt.member.currency.begin_unwatched(), manager, group, attempt: Some(attempt) }
     }
 
     /// The driver's own connection: for SQLite a `rusqlite::Connection`.

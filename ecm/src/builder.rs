@@ -11,12 +11,13 @@ use crate::{
     versions::Versions,
 };
 use ecm_core::{
-    Backend, Balancer, Breaker, Cache, Clock, FirstFit, NeverOpen, NoCache, Observer, Sizing, SystemClock, Transact,
+    Backend, Balancer, Breaker, Cache, Clock, FirstFit, InvalidConfig, NeverOpen, NoCache, Observer, Sizing,
+    SystemClock, Transact,
 };
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -54,7 +55,7 @@ pub struct Builder<
     balancer: Option<Recipe<GroupInfo, dyn Balancer>>,
     breaker: Recipe<DatabaseInfo, dyn Breaker>,
     sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
-    cache: Box<dyn Cache>,
+    cache: Option<Arc<dyn Cache>>,
     observers: Vec<Arc<dyn Observer>>,
     clock: Arc<dyn Clock>,
 }
@@ -67,6 +68,8 @@ pub(crate) struct Recipes {
     pub(crate) breaker: Recipe<DatabaseInfo, dyn Breaker>,
     /// `None` for what the configuration of each pool names.
     pub(crate) sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
+    /// Whether a cache was given, whose bounds are its own.
+    cache_given: bool,
 }
 
 impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
@@ -79,7 +82,7 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
             balancer: None,
             breaker: Box::new(|_| Box::new(NeverOpen)),
             sizing: None,
-            cache: Box::new(NoCache),
+            cache: None,
             observers: Vec::new(),
             clock: Arc::new(SystemClock::new()),
         }
@@ -128,9 +131,11 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         self
     }
 
-    /// Where [`cached`](crate::Call::cached) answers are stored. *Default:* nowhere.
+    /// Where answers of queries are kept; switches `enable_query_cache` on. Its bounds are its own: `cache_max_size`
+    /// and `cache_ttl` do not act on it.
     pub fn cache(mut self, cache: impl Cache + 'static) -> Self {
-        self.cache = Box::new(cache);
+        self.cache = Some(Arc::new(cache));
+        self.config.enable_query_cache = true;
         self
     }
 
@@ -160,12 +165,20 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             Some(recipe) => type_name(&format!("{:?}", recipe(&database))),
             None => "as each pool says".into(),
         };
+        let cache = match (&self.cache, self.config.enable_query_cache) {
+            (Some(cache), true) => format!("{cache:?}"),
+            (None, true) => supplied_cache(&self.config).map_or_else(
+                |_| "none".into(),
+                |made| made.map_or_else(|| "none".into(), |cache| format!("{cache:?}")),
+            ),
+            (_, false) => format!("{NoCache:?}"),
+        };
         let observers = if self.observers.is_empty() { "none".into() } else { format!("{:?}", self.observers) };
         vec![
             ("balancer", type_name(&balancer)),
             ("breaker", type_name(&format!("{:?}", (self.breaker)(&database)))),
             ("sizing", sizing),
-            ("cache", type_name(&format!("{:?}", self.cache))),
+            ("cache", type_name(&cache)),
             ("observers", observers),
             ("failover", if self.config.enable_failover { "on" } else { "off" }.into()),
             ("metrics", if self.config.enable_metrics { "on" } else { "off" }.into()),
@@ -180,8 +193,18 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         self.config.check()?;
         let balances = self.balancer.is_some() || supplied_balancer().is_some();
         let balancer = self.balancer.or_else(supplied_balancer).unwrap_or_else(|| Box::new(|_| Box::new(FirstFit)));
-        let recipes = Recipes { balancer, balances, breaker: self.breaker, sizing: self.sizing };
+        let recipes = Recipes {
+            balancer,
+            balances,
+            breaker: self.breaker,
+            sizing: self.sizing,
+            cache_given: self.cache.is_some(),
+        };
         recipes.check(&self.config)?;
+        let cache = match self.cache {
+            Some(cache) => cache,
+            None => recipes.cache(&self.config)?.unwrap_or_else(|| Arc::new(NoCache)),
+        };
         let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0));
         let shared = Shared {
             #[cfg(feature = "metrics")]
@@ -189,9 +212,9 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             name: self.name,
             clock: self.clock,
             observers: Arc::new(Observers::new(self.observers)),
-            cache: self.cache,
             stale: AtomicU64::new(0),
-            topologies: Versions::new(Topology { config: self.config, groups: vec![default_group] }),
+            former_caches: Mutex::default(),
+            topologies: Versions::new(Topology { config: self.config, cache, groups: vec![default_group] }),
             recipes,
             closed: AtomicBool::new(false),
         };
@@ -212,6 +235,30 @@ fn supplied_balancer() -> Option<Recipe<GroupInfo, dyn Balancer>> {
     }
 }
 
+/// The cache that `enable_query_cache` means where none was given; none without the feature.
+fn supplied_cache(config: &ManagerConfig) -> Result<Option<Arc<dyn Cache>>, InvalidConfig> {
+    #[cfg(feature = "cache-quick")]
+    {
+        let default = ecm_cache::QuickConfig::default();
+        let quick = ecm_cache::QuickConfig {
+            max_entries: config.cache_max_size,
+            max_bytes: default.max_bytes.max(config.cache_max_size.saturating_mul(BYTES_A_RESULT)),
+            ttl: config.cache_ttl,
+            ..default
+        };
+        Ok(Some(Arc::new(ecm_cache::Quick::new(&quick)?)))
+    }
+    #[cfg(not(feature = "cache-quick"))]
+    {
+        let _nothing_is_made = config;
+        Ok(None)
+    }
+}
+
+/// How many bytes a cache may take for each of its results, where that is more than it may take anyway.
+#[cfg(feature = "cache-quick")]
+const BYTES_A_RESULT: u64 = 1024;
+
 fn type_name(debug: &str) -> String {
     debug.split([' ', '(', '{']).next().unwrap_or_default().to_owned()
 }
@@ -223,11 +270,25 @@ impl Recipes {
             let (field, value) = ("enable_load_balancing", "true".into());
             return Err(BuildError::FeatureOff { field, value, feature: "balancer" });
         }
+        if config.enable_query_cache && !self.cache_given && cfg!(not(feature = "cache-quick")) {
+            let (field, value) = ("enable_query_cache", "true".into());
+            return Err(BuildError::FeatureOff { field, value, feature: "cache-quick" });
+        }
         if config.enable_metrics && cfg!(not(feature = "metrics")) {
             let (field, value) = ("enable_metrics", "true".into());
             return Err(BuildError::FeatureOff { field, value, feature: "metrics" });
         }
         Ok(())
+    }
+
+    /// A cache as the configuration asks for it; none where one was given, or none is wanted.
+    pub(crate) fn cache(&self, config: &ManagerConfig) -> Result<Option<Arc<dyn Cache>>, InvalidConfig> {
+        if self.cache_given || !config.enable_query_cache { Ok(None) } else { supplied_cache(config) }
+    }
+
+    /// Whether a change of what a cache is bounded by would act.
+    pub(crate) fn bounds_cache(&self) -> bool {
+        !self.cache_given
     }
 
     pub(crate) fn group(&self, name: &Arc<str>, id: u32) -> Arc<GroupShared> {

@@ -157,6 +157,53 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let found = topology.resolve(self.target)?;
         let (group, _) = found;
         let deadline = self.deadline(began);
+        // Before a statement is looked up: what is known of it may be cleared meanwhile.
+        let mut clears = group.shared.statements.clears();
+        self.prepare(group, began, deadline, progress)?;
+        let mut kept = None;
+        if let Some(shelf) = self.shelf(topology, group, began) {
+            if let Some(result) = self.job.stored(&shelf) {
+                progress.cached = true;
+                return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
+            }
+            // Captured before anything is read: a commit in between makes the entry worthless.
+            let mut versions = self.job.capture(&shelf);
+            let now = group.shared.statements.clears();
+            if now != clears {
+                // What the statement reads may be something else by now.
+                clears = now;
+                self.job.forget_prepared();
+                self.prepare(group, began, deadline, progress)?;
+                versions = if self.job.cached() { self.job.capture(&shelf) } else { None };
+            }
+            kept = versions.map(|versions| (shelf, versions));
+        }
+        let (way, kind) = (self.job.way(), self.job.kind());
+        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
+        self.job.goes_to(|| Place::new(self.manager, &group.shared));
+        let result = route.wait(&mut self.job, &self.context);
+        *progress = route.progress;
+        if let (Ok(_), Some((shelf, versions))) = (&result, kept) {
+            // A copy may lag behind the version that the primary is at.
+            let from_source = group.source().is_some_and(|source| progress.database == Some(&group.nodes[source].name));
+            if from_source && group.shared.statements.clears() == clears {
+                self.job.store(&shelf, versions);
+            }
+        } else if result.is_ok() && self.job.changes_schema() {
+            group.shared.statements.clear();
+        }
+        result
+    }
+
+    /// Finds out what is known of the statements of the call.
+    #[inline]
+    fn prepare(
+        &mut self,
+        group: &'m Group<B>,
+        began: Time,
+        deadline: Time,
+        progress: &mut Progress<'m>,
+    ) -> Result<(), Error> {
         while let Some(sql) = self.job.unprepared() {
             let prepared = match group.shared.statements.get(sql) {
                 Some(prepared) => prepared,
@@ -164,32 +211,14 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             };
             self.job.prepared(prepared)?;
         }
-        let (way, kind) = (self.job.way(), self.job.kind());
-        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
-        self.job.goes_to(|| Place::new(self.manager, &group.shared));
-        if !self.job.cached() || !self.may_share_answers(group) {
-            let result = route.wait(&mut self.job, &self.context);
-            *progress = route.progress;
-            if result.is_ok() && self.job.changes_schema() {
-                group.shared.statements.clear();
-            }
-            return result;
-        }
-        let shelf = Shelf::new(self.manager, group, began);
-        if let Some(result) = self.job.stored(&shelf) {
-            progress.cached = true;
-            return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
-        }
-        // Captured before anything is read: a commit in between makes the entry worthless.
-        let versions = self.job.reads().and_then(|tables| shelf.versions(tables));
-        let result = route.wait(&mut self.job, &self.context);
-        *progress = route.progress;
-        // A copy may lag behind the version that the primary is at.
-        let from_primary = group.primary().is_none_or(|primary| progress.database == Some(&group.nodes[primary].name));
-        if let (Ok(_), Some(versions), true) = (&result, versions, from_primary) {
-            self.job.store(&shelf, versions);
-        }
-        result
+        Ok(())
+    }
+
+    /// Where the answer may be, and may go to.
+    #[inline]
+    fn shelf(&self, topology: &'m Topology<B>, group: &'m Group<B>, began: Time) -> Option<Shelf<'m>> {
+        let wanted = topology.config.enable_query_cache && self.job.cached() && self.may_share_answers(group);
+        wanted.then(|| Shelf::new(self.manager, &*topology.cache, group, began)).flatten()
     }
 
     /// Whether an answer of the group's is one for this call: not where one copy was asked for by its
@@ -264,15 +293,12 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
         self
     }
 
-    /// Serves the answer from the manager's cache, if one is stored and this manager has committed
-    /// nothing since to the tables that it was read from, and stores it otherwise.
+    /// Asks the database, whatever is in the cache, and leaves that as it is.
     ///
-    /// Writes by other processes are not noticed: ask for it only where this manager is the only
-    /// writer. Stored are answers of statements that only read, from ordinary tables, and are
-    /// deterministic; others run as if this were not asked for. Needs a cache, given by
-    /// [`Builder::cache`](crate::Builder::cache).
-    pub fn cached(mut self) -> Self {
-        self.job.cached = true;
+    /// An answer from the cache is never out of date, so that this is for what must be seen to work: a probe, a
+    /// measurement.
+    pub fn bypass_cache(mut self) -> Self {
+        self.job.cached = false;
         self
     }
 }

@@ -43,6 +43,29 @@ pub struct ManagerConfig {
     ///
     /// *Default:* 3. *Limits:* 0 to 63; 0 tries no other.
     pub max_failover_attempts: u32,
+    /// Whether answers of queries are kept, and served again while they are what the database would answer.
+    ///
+    /// Such an answer is never out of date: what anybody writes, also another process, makes those that may depend on
+    /// it worthless before the write is acknowledged. Kept is what SQLite itself calls deterministic and read only, from
+    /// ordinary tables of a database with a write-ahead log, or in memory. Closures of `read` always ask the database.
+    /// Needs the feature `cache-quick`, unless a cache was given by [`Builder::cache`](crate::Builder::cache).
+    ///
+    /// *Default:* true.
+    pub enable_query_cache: bool,
+    /// The most answers that are kept.
+    ///
+    /// They take 1 KiB each on average at most, and 64 MiB together if that is more; one that is larger than 1 MiB is
+    /// not kept. Acts where no cache was given; a change while running begins with an empty cache.
+    ///
+    /// *Default:* 10,000. *Limits:* 1 to 1,000,000,000.
+    pub cache_max_size: u64,
+    /// How long an answer is kept.
+    ///
+    /// Acts as `cache_max_size` does. It bounds what memory is spent on, not how old an answer may be.
+    ///
+    /// *Default:* 300 seconds. *Limits:* more than 0, up to 365 days.
+    #[serde(with = "seconds")]
+    pub cache_ttl: Duration,
     /// Whether calls are counted for [`ConnectionManager::metrics`](crate::ConnectionManager).
     ///
     /// Needs the feature `metrics`, which adds that method. Off, the figures of pools and cache are
@@ -66,6 +89,9 @@ impl Default for ManagerConfig {
             enable_load_balancing: true,
             enable_failover: true,
             max_failover_attempts: 3,
+            enable_query_cache: true,
+            cache_max_size: 10_000,
+            cache_ttl: Duration::from_secs(300),
             enable_metrics: true,
             slow_query_threshold: Duration::from_secs(1),
         }
@@ -79,6 +105,7 @@ impl ManagerConfig {
             enable_load_balancing: false,
             enable_failover: false,
             max_failover_attempts: 0,
+            enable_query_cache: false,
             enable_metrics: false,
             ..Self::default()
         }
@@ -91,6 +118,13 @@ impl ManagerConfig {
     pub fn check(&self) -> Result<(), InvalidConfig> {
         if self.max_failover_attempts > 63 {
             return Err(InvalidConfig::new("max_failover_attempts", self.max_failover_attempts, "0 to 63"));
+        }
+        if !(1..=1_000_000_000).contains(&self.cache_max_size) {
+            return Err(InvalidConfig::new("cache_max_size", self.cache_max_size, "1 to 1000000000"));
+        }
+        if self.cache_ttl.is_zero() || self.cache_ttl > Duration::from_secs(365 * 86_400) {
+            let value = format!("{:?}", self.cache_ttl);
+            return Err(InvalidConfig::new("cache_ttl", value, "more than 0, up to 31536000 seconds (365 days)"));
         }
         if self.slow_query_threshold > Duration::from_secs(86_400) {
             let value = format!("{:?}", self.slow_query_threshold);
@@ -105,6 +139,9 @@ impl ManagerConfig {
             ("enable_load_balancing", self.enable_load_balancing.to_string()),
             ("enable_failover", self.enable_failover.to_string()),
             ("max_failover_attempts", self.max_failover_attempts.to_string()),
+            ("enable_query_cache", self.enable_query_cache.to_string()),
+            ("cache_max_size", self.cache_max_size.to_string()),
+            ("cache_ttl", self.cache_ttl.as_secs_f64().to_string()),
             ("enable_metrics", self.enable_metrics.to_string()),
             ("slow_query_threshold", self.slow_query_threshold.as_secs_f64().to_string()),
         ]
@@ -122,6 +159,16 @@ impl ManagerConfig {
             "enable_failover" => changed.enable_failover = parsed("enable_failover", value, "true or false")?,
             "max_failover_attempts" => {
                 changed.max_failover_attempts = parsed("max_failover_attempts", value, "0 to 63")?;
+            }
+            "enable_query_cache" => {
+                changed.enable_query_cache = parsed("enable_query_cache", value, "true or false")?;
+            }
+            "cache_max_size" => changed.cache_max_size = parsed("cache_max_size", value, "1 to 1000000000")?,
+            "cache_ttl" => {
+                let accepted = "a number of seconds, more than 0, up to 31536000";
+                let seconds: f64 = parsed("cache_ttl", value, accepted)?;
+                changed.cache_ttl = Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| InvalidConfig::new("cache_ttl", value, accepted))?;
             }
             "enable_metrics" => changed.enable_metrics = parsed("enable_metrics", value, "true or false")?,
             "slow_query_threshold" => {

@@ -57,6 +57,9 @@ pub(crate) mod sealed {
             Ok(())
         }
 
+        /// Forgets the statement: it has to be prepared again.
+        fn forget_prepared(&mut self) {}
+
         /// Where it will run.
         fn goes_to(&mut self, _place: impl FnOnce() -> Place) {}
 
@@ -92,8 +95,8 @@ pub(crate) mod sealed {
             false
         }
 
-        /// The tables that an answer for the cache is read from.
-        fn reads(&self) -> Option<&[Box<str>]> {
+        /// What an answer has to be kept with that is read after this; `None` if none may be kept.
+        fn capture(&mut self, _shelf: &Shelf<'_>) -> Option<Box<[TableVersion]>> {
             None
         }
 

@@ -4,24 +4,24 @@ use ecm_sqlite::Sqlite;
 use crate::{
     Call, Connecting, Database, Handle, ManagerConfig, UnitOfWork,
     builder::Recipes,
+    currency::Currency,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     report::Observers,
     route::BREAKER_AT_FIRST,
     statement::{AllRows, Execute, Query},
     topology::{GroupShared, Member, Target, Topology},
     versions::Versions,
-    write_marks::WriteMarks,
 };
 use ecm_core::{
-    Access, Backend, Cache, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus,
-    Interest, InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, block_on,
+    Access, Backend, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest,
+    InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, block_on,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -51,9 +51,10 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
     pub(crate) observers: Arc<Observers>,
     #[cfg(feature = "metrics")]
     pub(crate) metrics: ecm_metrics::Metrics,
-    pub(crate) cache: Box<dyn Cache>,
     /// Cached results that were found and not served, since they were not current any more.
     pub(crate) stale: AtomicU64,
+    /// What caches have counted whose place another one has taken.
+    pub(crate) former_caches: Mutex<CacheStats>,
     pub(crate) topologies: Versions<Topology<B>>,
     pub(crate) recipes: Recipes,
     pub(crate) closed: AtomicBool,
@@ -340,7 +341,8 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
             let mut config = current.config.clone();
             config.set(field, value).map_err(invalid)?;
             self.0.recipes.check(&config).map_err(|error| Error::new(Kind::Invalid, error))?;
-            Ok((current.with_config(config), ()))
+            let cache = self.0.cache_for(current, &config).map_err(invalid)?;
+            Ok((current.with_config(config, cache), ()))
         })
     }
 
@@ -414,16 +416,16 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
             ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
         };
-        let marks = Arc::new(WriteMarks::default());
+        let currency = Arc::new(Currency::of(Arc::clone(&backend), Arc::clone(&self.clock)));
         let writer = (!info.read_only).then(|| {
             let lane = Lane::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Write));
-            lane.watched_by(Arc::clone(&marks) as Arc<dyn CommitWatch>)
+            lane.watched_by(Arc::clone(&currency) as Arc<dyn CommitWatch>)
         });
         let readers = Pool::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Read));
         Member {
             readers,
             writer,
-            marks,
+            currency,
             breaker: (self.recipes.breaker)(&info),
             breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
             backend,
@@ -461,14 +463,6 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             })
             .collect();
         status
-    }
-
-    fn cache_stats(&self) -> CacheStats {
-        let stale = self.stale.load(Ordering::Relaxed);
-        let mut stats = self.cache.stats();
-        stats.hits = stats.hits.saturating_sub(stale);
-        stats.misses += stale;
-        stats
     }
 
     fn close(&self, patience: Duration) -> Result<(), Error> {

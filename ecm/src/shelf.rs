@@ -1,7 +1,7 @@
 use crate::{
+    currency::{Currency, Reads},
     manager::Shared,
     topology::{Group, GroupShared},
-    write_marks::WriteMarks,
 };
 use ecm_core::{Backend, Cache, Clock, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
 use ecm_pool::Lane;
@@ -18,8 +18,8 @@ pub struct Shelf<'a> {
     /// Entries that were found and not served.
     stale: &'a AtomicU64,
     group: &'a GroupShared,
-    /// Of the primary; `None` where nobody writes.
-    marks: Option<&'a WriteMarks>,
+    /// Of the database that answers are kept of.
+    currency: &'a Currency,
     /// Of the version of the configuration that the call goes by.
     epoch: u64,
     /// Where the primary's last commit stood when the call began: whatever is read later has seen it.
@@ -29,31 +29,43 @@ pub struct Shelf<'a> {
 }
 
 impl<'a> Shelf<'a> {
+    /// `None` for a group of which no answers are kept: without a primary its databases may differ.
+    #[inline]
     pub(crate) fn new<B: Backend<Connection: Transact>>(
         manager: &'a Shared<B>,
+        cache: &'a dyn Cache,
         group: &'a Group<B>,
         now: Time,
-    ) -> Self {
-        let primary = group.primary().map(|primary| &*group.members[primary]);
-        let position = primary.and_then(|primary| primary.writer.as_ref()).map(Lane::position).unwrap_or_default();
-        let marks = primary.map(|primary| &*primary.marks);
-        let Shared { cache, stale, clock, .. } = manager;
-        Self { cache: &**cache, stale, group: &group.shared, marks, epoch: group.epoch, position, now, clock: &**clock }
+    ) -> Option<Self> {
+        let source = &*group.members[group.source()?];
+        let position = source.writer.as_ref().map(Lane::position).unwrap_or_default();
+        let Shared { stale, clock, .. } = manager;
+        Some(Self {
+            cache,
+            stale,
+            group: &group.shared,
+            currency: &source.currency,
+            epoch: group.epoch,
+            position,
+            now,
+            clock: &**clock,
+        })
     }
 
     pub(crate) fn group(&self) -> u32 {
         self.group.id
     }
 
-    /// The versions of these tables now; `None` while a write to one of them is being committed.
-    pub(crate) fn versions(&self, tables: &[Box<str>]) -> Option<Box<[TableVersion]>> {
-        self.marks.map_or_else(|| Some(Box::default()), |marks| marks.quiet(tables))
+    /// What an answer has to be kept with that is read after this; `None` if it must not be kept.
+    pub(crate) fn capture(&self, reads: &Reads<'_>) -> Option<Box<[TableVersion]>> {
+        self.currency.capture(reads, &self.group.statements)
     }
 
     /// The rows under a key, if they are current.
+    #[inline]
     pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Rows>> {
         let entry = self.cache.get(key, self.now)?;
-        if entry.epoch == self.epoch && self.marks.is_none_or(|marks| marks.current(&entry.versions)) {
+        if entry.epoch == self.epoch && self.currency.is_current(&entry.versions) {
             return Some(Arc::clone(&entry.rows));
         }
         // The cache has counted a hit, and does not know that it was none.

@@ -5,6 +5,7 @@
 
 use crate::{
     Parameter,
+    currency::Reads,
     decode::decode,
     job::{Sent, Way, Work},
     shelf::Shelf,
@@ -86,6 +87,8 @@ pub struct Query<'m, S> {
     pub(crate) bound: Bound<'m>,
     pub(crate) durability: Durability,
     pub(crate) cached: bool,
+    /// Whether the answer is kept.
+    keeps: bool,
     /// What was read for the cache.
     read: Option<Arc<Rows>>,
     sink: PhantomData<fn() -> S>,
@@ -103,7 +106,8 @@ impl<'m> Query<'m, AllRows> {
         Self {
             bound: Bound::new(sql),
             durability: Durability::Configured,
-            cached: false,
+            cached: true,
+            keeps: false,
             read: None,
             sink: PhantomData,
         }
@@ -112,7 +116,14 @@ impl<'m> Query<'m, AllRows> {
 
 impl<'m, S> Query<'m, S> {
     pub(crate) fn into_sink<T>(self) -> Query<'m, T> {
-        Query { bound: self.bound, durability: self.durability, cached: self.cached, read: None, sink: PhantomData }
+        Query {
+            bound: self.bound,
+            durability: self.durability,
+            cached: self.cached,
+            keeps: false,
+            read: None,
+            sink: PhantomData,
+        }
     }
 }
 
@@ -152,6 +163,10 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         self.bound.prepared(statement)
     }
 
+    fn forget_prepared(&mut self) {
+        self.bound.prepared = None;
+    }
+
     fn changes_schema(&self) -> bool {
         self.bound.changes_schema()
     }
@@ -161,7 +176,7 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<S::Output, Failure> {
-        if Work::<B>::cached(self) {
+        if self.keeps {
             let rows = collect::<B, AllRows>(self.bound.statement(), &self.bound.values()?, connection)?;
             self.read = Some(Arc::clone(&rows));
             return S::from_rows(&rows);
@@ -204,8 +219,13 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         self.cached && self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable)
     }
 
-    fn reads(&self) -> Option<&[Box<str>]> {
-        Some(&self.bound.prepared.as_ref()?.analysis.reads)
+    fn capture(&mut self, shelf: &Shelf<'_>) -> Option<Box<[TableVersion]>> {
+        let values = self.bound.values().ok()?;
+        let analysis = &self.bound.statement().analysis;
+        let rows = analysis.rows.as_ref().map(|keys| (keys, &*values));
+        let versions = shelf.capture(&Reads { tables: &analysis.reads, rows });
+        self.keeps = versions.is_some();
+        versions
     }
 
     fn stored(&mut self, shelf: &Shelf<'_>) -> Option<Result<S::Output, Failure>> {

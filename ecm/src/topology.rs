@@ -1,5 +1,5 @@
-use crate::{DatabaseInfo, ManagerConfig, registry::Registry, report::Observers, write_marks::WriteMarks};
-use ecm_core::{Backend, Balancer, Breaker, BreakerState, Error, Kind, Mask, Node, Striped, Transact};
+use crate::{DatabaseInfo, ManagerConfig, currency::Currency, registry::Registry, report::Observers};
+use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, Striped, Transact};
 use ecm_pool::{Lane, Pool};
 use std::sync::{
     Arc,
@@ -10,6 +10,8 @@ use std::sync::{
 #[derive(Debug)]
 pub(crate) struct Topology<B: Backend<Connection: Transact>> {
     pub(crate) config: ManagerConfig,
+    /// Where answers are kept.
+    pub(crate) cache: Arc<dyn Cache>,
     pub(crate) groups: Vec<Group<B>>,
 }
 
@@ -40,8 +42,8 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) observers: Arc<Observers>,
     pub(crate) readers: Pool<B>,
     pub(crate) writer: Option<Lane<B>>,
-    /// What cached results of its group are judged by, where it is the primary.
-    pub(crate) marks: Arc<WriteMarks>,
+    /// What cached results of its group are judged by, where they come from here.
+    pub(crate) currency: Arc<Currency>,
     pub(crate) breaker: Box<dyn Breaker>,
     pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
     pub(crate) answers: Striped<Answers>,
@@ -104,9 +106,13 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
         Error::new(Kind::NotFound, format_args!("there is no {what} {name:?}: {known}"))
     }
 
-    /// The same with another configuration.
-    pub(crate) fn with_config(&self, config: ManagerConfig) -> Self {
-        Self { config, groups: self.groups.iter().map(Group::copy).collect() }
+    /// The same with another configuration, and the cache that it asks for.
+    pub(crate) fn with_config(&self, config: ManagerConfig, cache: Arc<dyn Cache>) -> Self {
+        Self { config, cache, groups: self.groups.iter().map(Group::copy).collect() }
+    }
+
+    fn copy(&self) -> Self {
+        self.with_config(self.config.clone(), Arc::clone(&self.cache))
     }
 
     /// The same with one more database.
@@ -121,7 +127,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
                 format_args!("a database {:?} is registered already: choose another name, or unregister it", info.name);
             return Err(Error::new(Kind::Exists, message));
         }
-        let mut next = self.with_config(self.config.clone());
+        let mut next = self.copy();
         let index = next.groups.iter().position(|group| group.shared.name == info.group).unwrap_or_else(|| {
             let id = u32::try_from(next.groups.len()).unwrap_or(u32::MAX);
             next.groups.push(Group::new(new_group(id)));
@@ -150,7 +156,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
 
     /// The same without one database, and that database.
     pub(crate) fn without(&self, name: &str) -> Result<(Self, Arc<Member<B>>), Error> {
-        let mut next = self.with_config(self.config.clone());
+        let mut next = self.copy();
         for group in &mut next.groups {
             if let Some(index) = group.members.iter().position(|member| *member.info.name == *name) {
                 group.epoch += 1;
@@ -174,6 +180,12 @@ impl<B: Backend<Connection: Transact>> Group<B> {
         self.nodes.iter().position(|node| node.writable)
     }
 
+    /// The index of the database that answers may be kept of: the primary, or the only one.
+    #[inline]
+    pub(crate) fn source(&self) -> Option<usize> {
+        self.primary().or_else(|| (self.nodes.len() == 1).then_some(0))
+    }
+
     fn copy(&self) -> Self {
         Self {
             shared: Arc::clone(&self.shared),
@@ -186,6 +198,7 @@ impl<B: Backend<Connection: Transact>> Group<B> {
 
 impl<B: Backend<Connection: Transact>> Member<B> {
     pub(crate) fn close(&self) {
+        self.currency.close();
         self.readers.close();
         if let Some(writer) = &self.writer {
             writer.close();

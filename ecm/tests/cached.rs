@@ -1,4 +1,4 @@
-//! Answers from a cache: only on request, and never an old row.
+//! Answers from a cache: never an old row, whoever writes.
 
 #[path = "support/fakes.rs"]
 mod fakes;
@@ -9,7 +9,7 @@ use ecm::{
     ConnectionManager, Database, Failure,
     core::{
         Cache, CacheStats, Entry, Interest, Key, KeyRef, Time,
-        testing::{Fake, TestClock},
+        testing::{Fake, FakeForeignWrites, TestClock},
     },
 };
 use fakes::builder;
@@ -58,7 +58,7 @@ impl Cache for Map {
 }
 
 fn answer(manager: &ConnectionManager<Fake>) -> Option<i64> {
-    manager.query("get a").cached().one::<Option<i64>>().wait().unwrap()
+    manager.query("get a").one::<Option<i64>>().wait().unwrap()
 }
 
 #[test]
@@ -82,8 +82,8 @@ fn an_answer_is_served_again_until_something_is_written() {
     drop(manager.connection().wait().unwrap());
     let statements = fake.counts().statements;
     assert_eq!((answer(&manager), fake.counts().statements), (Some(2), statements + 1), "a borrower may have written");
-    let rows = manager.query("get a").cached().wait().unwrap();
-    assert!(Arc::ptr_eq(&rows, &manager.query("get a").cached().wait().unwrap()), "the entry's own rows, not a copy");
+    let rows = manager.query("get a").wait().unwrap();
+    assert!(Arc::ptr_eq(&rows, &manager.query("get a").wait().unwrap()), "the entry's own rows, not a copy");
 }
 
 #[test]
@@ -125,12 +125,12 @@ fn an_entry_says_how_long_its_answer_took() {
 }
 
 #[test]
-fn nothing_is_cached_unasked_or_when_it_fails_to_decode() {
+fn nothing_is_kept_past_the_cache_or_when_it_fails_to_decode() {
     let fake = Fake::new();
     let map = Map::default();
     let manager = builder(&fake).cache(map.clone()).build().unwrap();
-    manager.query("get a").one::<Option<i64>>().wait().unwrap();
-    manager.query("get a").cached().one::<i64>().wait().unwrap_err();
+    manager.query("get a").bypass_cache().one::<Option<i64>>().wait().unwrap();
+    manager.query("get a").one::<i64>().wait().unwrap_err();
     let stats = map.stats();
     assert_eq!((stats.hits, stats.misses, stats.entries), (0, 1, 0));
 }
@@ -139,7 +139,7 @@ fn nothing_is_cached_unasked_or_when_it_fails_to_decode() {
 fn a_read_that_a_write_overtakes_is_not_stored() {
     let fake = Fake::new();
     let manager = builder(&fake).cache(Map::default()).build().unwrap();
-    manager.query("get a").wait().unwrap();
+    manager.query("get a").bypass_cache().wait().unwrap();
     let held = fake.hold_statements();
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| answer(&manager));
@@ -214,7 +214,7 @@ fn an_answer_of_a_database_that_has_left_is_never_served_for_the_one_that_took_i
     manager.execute("set a").bind(1).wait().unwrap();
     assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
     manager.unregister("main").unwrap();
-    manager.query("get a").cached().wait().map(drop).unwrap_err();
+    manager.query("get a").wait().map(drop).unwrap_err();
     manager.register(Database::new("main", new.clone())).unwrap();
     assert_eq!(answer(&manager), None);
 
@@ -232,6 +232,99 @@ fn an_answer_of_a_database_that_has_left_is_never_served_for_the_one_that_took_i
     assert_eq!(answer(&manager), Some(1));
 }
 
+/// A manager whose database others write too.
+fn shared_with_others() -> (Fake, ConnectionManager<Fake>) {
+    let fake = Fake::new();
+    fake.tell_foreign_writes(FakeForeignWrites::Seen);
+    let manager = builder(&fake).cache(ecm_cache::Quick::default()).build().unwrap();
+    manager.execute("set a").bind(1).wait().unwrap();
+    (fake, manager)
+}
+
+fn statements(fake: &Fake, ask: impl FnOnce()) -> u64 {
+    let before = fake.counts().statements;
+    ask();
+    fake.counts().statements - before
+}
+
+#[test]
+fn what_somebody_else_writes_is_seen_by_the_next_lookup() {
+    let (fake, manager) = shared_with_others();
+    let asks = |expected| statements(&fake, || (0..3).for_each(|_| assert_eq!(answer(&manager), Some(expected))));
+    assert_eq!(asks(1), 1);
+    fake.write_elsewhere("a", 2);
+    assert_eq!(asks(2), 1, "asked for once, and kept again");
+    fake.write_elsewhere("b", 2);
+    assert_eq!(asks(2), 1, "which table it was is not known");
+    manager.execute("set a").bind(3).wait().unwrap();
+    fake.write_elsewhere("a", 4);
+    assert_eq!(asks(4), 1);
+}
+
+#[test]
+fn what_is_read_while_somebody_else_writes_is_not_served_afterwards() {
+    let (fake, manager) = shared_with_others();
+    manager.query("get a").bypass_cache().wait().unwrap();
+    let held = fake.hold_statements();
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| answer(&manager));
+        fake.wait_for_hanging(1);
+        fake.write_elsewhere("a", 2);
+        drop(held);
+        reading.join().unwrap();
+    });
+    fake.write_elsewhere("a", 3);
+    assert_eq!((answer(&manager), answer(&manager)), (Some(3), Some(3)));
+}
+
+#[test]
+fn a_schema_that_somebody_else_has_changed_is_analysed_anew() {
+    let (fake, manager) = shared_with_others();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    let analyses = fake.counts().analyses;
+    fake.write_elsewhere("a", 2);
+    assert_eq!((answer(&manager), fake.counts().analyses), (Some(2), analyses), "rows tell nothing of the schema");
+    fake.change_schema_elsewhere();
+    answer(&manager);
+    answer(&manager);
+    assert_eq!(fake.counts().analyses, analyses + 1);
+    // A commit of our own finds the change before anybody asks.
+    fake.change_schema_elsewhere();
+    manager.execute("set a").bind(3).wait().unwrap();
+    (0..3).for_each(|_| assert_eq!(answer(&manager), Some(3)));
+    assert_eq!(fake.counts().analyses, analyses + 3, "once more, after the one that writes");
+}
+
+#[test]
+fn a_file_that_was_exchanged_serves_nothing_of_the_former_one() {
+    let (fake, manager) = shared_with_others();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    fake.exchange_file();
+    let ran = statements(&fake, || (0..3).for_each(|_| assert_eq!(answer(&manager), Some(1))));
+    assert_eq!(ran, 1);
+}
+
+#[test]
+fn nothing_is_kept_of_a_database_that_does_not_tell_who_writes() {
+    let fake = Fake::new();
+    fake.tell_foreign_writes(FakeForeignWrites::Unseen);
+    let manager = builder(&fake).cache(Map::default()).build().unwrap();
+    for number in 1..4 {
+        fake.write_elsewhere("a", number);
+        assert_eq!(answer(&manager), Some(number));
+    }
+    assert_eq!(manager.status().cache.entries, 0);
+}
+
+#[test]
+fn after_the_manager_was_closed_nobody_looks_at_the_database() {
+    let (fake, manager) = shared_with_others();
+    assert_eq!((answer(&manager), answer(&manager)), (Some(1), Some(1)));
+    manager.close(Duration::ZERO).unwrap();
+    manager.query("get a").wait().map(drop).unwrap_err();
+    assert_eq!(fake.counts().open(), 0);
+}
+
 #[test]
 fn one_copy_that_is_asked_by_its_name_answers_itself() {
     let (main, copy) = (Fake::new(), Fake::new());
@@ -240,7 +333,7 @@ fn one_copy_that_is_asked_by_its_name_answers_itself() {
     manager.write(|tx| Ok(tx.set("a", 1)?)).wait().unwrap();
     let ask = |name| {
         let handle = manager.database(name).unwrap();
-        handle.query("get a").cached().one::<Option<i64>>().wait().unwrap()
+        handle.query("get a").one::<Option<i64>>().wait().unwrap()
     };
     assert_eq!((ask("main"), ask("main")), (Some(1), Some(1)));
     assert_eq!(manager.status().cache.hits, 1);

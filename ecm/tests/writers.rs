@@ -513,13 +513,8 @@ fn nobody_is_served_from_the_cache_what_a_shared_transaction_has_changed() {
                     } else {
                         manager.write(|tx| Ok(tx.execute(sql, [thread, number])?)).wait().unwrap();
                     }
-                    let seen: i64 = manager
-                        .query("SELECT number FROM n WHERE thread = ?1")
-                        .bind(thread)
-                        .cached()
-                        .one()
-                        .wait()
-                        .unwrap();
+                    let seen: i64 =
+                        manager.query("SELECT number FROM n WHERE thread = ?1").bind(thread).one().wait().unwrap();
                     assert_eq!(seen, number);
                 }
             });

@@ -2,7 +2,7 @@ use super::{
     driver::{shown, told},
     readers::{Readers, keys},
 };
-use ecm::{ConnectionManager, Database, PoolConfig, sqlite};
+use ecm::{ConnectionManager, Database, ManagerConfig, PoolConfig, sqlite};
 use rusqlite::types::Value;
 use sqlite::{Sqlite, SqliteConfig, Synchronous};
 use tokio::runtime::Handle;
@@ -43,7 +43,7 @@ fn open_with(system: &str, verbs: Verbs, settings: &Settings, runtime: &Handle) 
     contest(system, case, runtime, Shape::Threads, sessions)
 }
 
-/// The manager that `ConnectionManager::open(path)` makes, on the VFS and with the pool of the case.
+/// The manager that `ConnectionManager::open(path)` makes, without its cache, on the VFS and with the pool of the case.
 fn manager(settings: &Settings, connections: usize) -> Result<ConnectionManager, ecm::BuildError> {
     let sqlite = match settings.vfs() {
         // A temporary folder: a path without any character that a URI would have to encode.
@@ -54,7 +54,9 @@ fn manager(settings: &Settings, connections: usize) -> Result<ConnectionManager,
     let sqlite = sqlite.config(SqliteConfig { synchronous, ..SqliteConfig::default() });
     let connections = connections.try_into().unwrap_or(u32::MAX);
     let pool = PoolConfig { max_connections: connections, ..PoolConfig::default() };
-    ConnectionManager::standard().database(Database::new("main", sqlite).pool(pool)).build()
+    // The others keep no answers either.
+    let config = ManagerConfig { enable_query_cache: false, ..ManagerConfig::default() };
+    ConnectionManager::standard().configure(&config).database(Database::new("main", sqlite).pool(pool)).build()
 }
 
 /// So many connections that have been read from, and are idle.

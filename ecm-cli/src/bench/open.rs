@@ -1,7 +1,7 @@
 use super::{client::RusqliteClient, target::Target};
 use crate::{args::BenchOptions, interrupt, problem::Problem};
 use ecm::{
-    ConnectionManager, Database, PoolConfig,
+    ConnectionManager, Database, ManagerConfig, PoolConfig,
     sqlite::{
         JournalMode, Sqlite, SqliteConfig, Synchronous, TempStore,
         rusqlite::{self, Connection, OpenFlags},
@@ -14,7 +14,8 @@ pub(super) fn manager(target: &Target, options: &BenchOptions) -> Result<Connect
     let sqlite = Sqlite::open(&target.path).create(false).config(config(target));
     let pool = PoolConfig { max_connections: 50.max(options.clients as u32), ..PoolConfig::default() };
     let database = Database::new("file", sqlite).read_only(!options.allow_writes).pool(pool);
-    let built = ConnectionManager::standard().name("bench").database(database).build();
+    let config = ManagerConfig { enable_query_cache: options.cache, ..ManagerConfig::default() };
+    let built = ConnectionManager::standard().configure(&config).name("bench").database(database).build();
     built.map_err(|error| Problem::input(format_args!("{}: cannot be opened: {error}", target.name)))
 }
 

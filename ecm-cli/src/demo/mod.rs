@@ -117,6 +117,7 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
         operations,
         total,
         databases: report::shares(&before, &after),
+        from_cache: after.cache.hits - before.cache.hits,
         incident,
         checked: Checked::new(found, rows + load.inserted, load.unknown),
         errors: load.errors,

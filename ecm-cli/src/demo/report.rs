@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub(super) operations: Vec<Line>,
     pub(super) total: Line,
     pub(super) databases: Vec<Share>,
+    /// Reads that were answered from the cache.
+    pub(super) from_cache: u64,
     /// What the damage to the replica cost; absent if the load ended before.
     pub(super) incident: Option<super::Cost>,
     pub(super) errors: crate::errors::Errors,
@@ -115,6 +117,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "{table}")?;
         let all: u64 = self.databases.iter().map(|share| share.calls).sum();
+        writeln!(f, "cache: {} answers", grouped(self.from_cache))?;
         for share in &self.databases {
             let percent = 100.0 * share.calls as f64 / all.max(1) as f64;
             let Share { name, calls, failures, readers_open, writers_open } = share;

@@ -1,5 +1,8 @@
 use super::{FakeConnection, TestClock};
-use crate::{Abilities, Access, Backend, Clock, Failure, Fault, FaultKind, Limit, Time, block_on};
+use crate::{
+    Abilities, Access, Backend, Clock, DataVersion, Failure, Fault, FaultKind, ForeignWrites, Limit, Stamp, Time,
+    block_on,
+};
 use std::{
     collections::BTreeMap,
     error::Error as StdError,
@@ -93,6 +96,11 @@ pub(super) struct State {
     pub(super) fail_commits: Fails,
     pub(super) lose_commits: u32,
     pub(super) keep: Option<Duration>,
+    /// How often anybody has committed.
+    pub(super) version: u64,
+    pub(super) schema: u64,
+    file: u64,
+    foreign: FakeForeignWrites,
     held_statements: u32,
     held_connects: u32,
     held_idles: u32,
@@ -102,6 +110,41 @@ pub(super) struct State {
     slow_connects: Option<(Duration, TestClock)>,
     sleepers: Vec<Waker>,
     pub(super) asleep: usize,
+}
+
+/// How a [`Fake`] tells of what is written past the manager.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum FakeForeignWrites {
+    /// As [`ForeignWrites::None`]: there are none.
+    #[default]
+    None,
+    /// As [`ForeignWrites::Seen`]: a version of the data tells.
+    Seen,
+    /// As [`ForeignWrites::Unseen`].
+    Unseen,
+}
+
+/// The version of a fake's data.
+#[derive(Debug)]
+struct FakeVersion {
+    of: Fake,
+    file: u64,
+}
+
+impl DataVersion for FakeVersion {
+    fn now(&self) -> Option<Stamp> {
+        let state = self.of.0.lock();
+        (state.file == self.file).then_some(Stamp([state.version, 0, 0, 0, 0, 0]))
+    }
+
+    fn schema(&self) -> Option<u64> {
+        Some(self.of.0.lock().schema)
+    }
+
+    fn is_over(&self) -> bool {
+        self.of.0.lock().file != self.file
+    }
 }
 
 #[derive(Debug, Default)]
@@ -187,6 +230,30 @@ impl Fake {
     /// Whether it has to be looked after is asked when a pool is made.
     pub fn keep(&self, span: Duration) {
         self.0.lock().keep = Some(span);
+    }
+
+    /// How it tells, when it is asked the next time, of what is written past the manager.
+    pub fn tell_foreign_writes(&self, how: FakeForeignWrites) {
+        self.0.lock().foreign = how;
+    }
+
+    /// Somebody else writes a number, of whom no connection of this fake's knows.
+    pub fn write_elsewhere(&self, name: &str, number: i64) {
+        let mut state = self.0.lock();
+        state.data.insert(name.to_owned(), number);
+        state.version += 1;
+    }
+
+    /// Somebody else changes the schema.
+    pub fn change_schema_elsewhere(&self) {
+        let mut state = self.0.lock();
+        state.schema += 1;
+        state.version += 1;
+    }
+
+    /// The file is exchanged for another one: what has told of foreign writes is over.
+    pub fn exchange_file(&self) {
+        self.0.lock().file += 1;
     }
 
     /// Whether every write is refused.
@@ -394,6 +461,17 @@ impl Backend for Fake {
 
     fn describe(&self) -> String {
         "fake".into()
+    }
+
+    fn foreign_writes(&self, _clock: &Arc<dyn Clock>) -> Result<ForeignWrites, Failure> {
+        let state = self.0.lock();
+        Ok(match state.foreign {
+            FakeForeignWrites::None => ForeignWrites::None,
+            FakeForeignWrites::Unseen => ForeignWrites::Unseen,
+            FakeForeignWrites::Seen => {
+                ForeignWrites::Seen(Box::new(FakeVersion { of: self.clone(), file: state.file }))
+            }
+        })
     }
 
     fn upkeep(&self, _writer: &mut FakeConnection, now: Time) -> Option<Time> {

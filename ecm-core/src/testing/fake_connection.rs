@@ -424,6 +424,7 @@ impl Transact for FakeConnection {
         }
         state.data.extend(self.tx.db.written.take().unwrap_or_default());
         state.counts.commits += 1;
+        state.version += 1;
         let position = Position { epoch: 0, commit: state.counts.commits };
         match state.lose_commits.checked_sub(1) {
             Some(left) => {

@@ -26,7 +26,7 @@ mod nothing;
 mod random;
 
 pub use clock::TestClock;
-pub use fake::{Fake, FakeCounts, FakeError, Held};
+pub use fake::{Fake, FakeCounts, FakeError, FakeForeignWrites, Held};
 pub use fake_connection::{FakeConnection, FakeDb, FakeInterrupt, FakeTx};
 pub use nothing::{Idle, Nothing};
 pub use random::{Random, seed};

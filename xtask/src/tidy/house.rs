@@ -40,6 +40,7 @@ pub(crate) const HOUSE: House = House {
         ("quick_cache", &["ecm-cache"]),
         ("dashmap", &["ecm-cache"]),
         ("hashlink", &["ecm-cache"]),
+        ("arc-swap", &["ecm"]),
         ("axum", &["ecm-admin", "ecm-cli"]),
         ("tokio", &["ecm-admin", "ecm-cli"]),
     ],
@@ -47,6 +48,7 @@ pub(crate) const HOUSE: House = House {
     unsafe_files: &[
         ("bench/src/slow_vfs.rs", "a VFS, which is a table of C functions"),
         ("bench/workload/src/allocations.rs", "an allocator that counts"),
+        ("ecm-sqlite/src/anchor.rs", "threads without a connection look at the memory of the state of the log"),
         (
             "ecm-sqlite/src/engine.rs",
             "owns a connection with the raw statements that begin and end its transactions, and its wal-index",
@@ -54,7 +56,6 @@ pub(crate) const HOUSE: House = House {
         ("ecm-pool/src/barrier.rs", "a barrier in every thread is a call of the system, which no crate wraps"),
         ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
         ("ecm-sqlite/src/handle.rs", "four functions of SQLite that rusqlite does not wrap"),
-        ("ecm-sqlite/src/handle.rs", "three functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/kept.rs", "keeps statements beside the connection that they borrow"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
         ("ecm-sqlite/src/statistics.rs", "a setting of SQLite's for the whole process that rusqlite does not wrap"),

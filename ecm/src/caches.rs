@@ -1,0 +1,59 @@
+use crate::{ManagerConfig, manager::Shared, topology::Topology};
+use ecm_core::{Backend, Cache, CacheStats, InvalidConfig, Transact};
+use std::sync::{Arc, PoisonError, atomic::Ordering};
+
+impl<B: Backend<Connection: Transact>> Shared<B> {
+    /// The cache that a changed configuration asks for: the present one, unless what it was made with has changed.
+    pub(crate) fn cache_for(
+        &self,
+        current: &Topology<B>,
+        config: &ManagerConfig,
+    ) -> Result<Arc<dyn Cache>, InvalidConfig> {
+        let before = &current.config;
+        let same = (before.cache_max_size, before.cache_ttl) == (config.cache_max_size, config.cache_ttl);
+        if !same && !self.recipes.bounds_cache() {
+            let (field, value) = if before.cache_max_size == config.cache_max_size {
+                ("cache_ttl", format!("{:?}", config.cache_ttl))
+            } else {
+                ("cache_max_size", config.cache_max_size.to_string())
+            };
+            return Err(InvalidConfig::new(
+                field,
+                value,
+                "no change: the cache was given to the builder, and has bounds of its own",
+            ));
+        }
+        let wanted = config.enable_query_cache;
+        if !wanted || (same && before.enable_query_cache) {
+            return Ok(Arc::clone(&current.cache));
+        }
+        let Some(made) = self.recipes.cache(config)? else { return Ok(Arc::clone(&current.cache)) };
+        let mut former = self.former_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = current.cache.stats();
+        former.hits += last.hits;
+        former.misses += last.misses;
+        former.inserted += last.inserted;
+        former.rejected += last.rejected;
+        former.evicted += last.evicted;
+        former.expired += last.expired;
+        // Kept until the manager goes, as every version: without what is in it.
+        current.cache.clear();
+        Ok(made)
+    }
+
+    /// The figures of all caches so far.
+    pub(crate) fn cache_stats(&self) -> CacheStats {
+        let stale = self.stale.load(Ordering::Relaxed);
+        let former = *self.former_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stats = self.topologies.current().cache.stats();
+        stats.hits += former.hits;
+        stats.misses += former.misses;
+        stats.inserted += former.inserted;
+        stats.rejected += former.rejected;
+        stats.evicted += former.evicted;
+        stats.expired += former.expired;
+        stats.hits = stats.hits.saturating_sub(stale);
+        stats.misses += stale;
+        stats
+    }
+}
