@@ -49,6 +49,8 @@ pub struct Call<'m, B: Backend<Connection: Transact>, J> {
 }
 
 impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
+    // A call is some 170 bytes, and each step that makes one moves it, unless it is inlined: 25 ns of a hit in the cache.
+    #[inline(always)]
     pub(crate) fn new(
         manager: &'m Shared<B>,
         target: Target<'m>,
@@ -72,6 +74,7 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
         self
     }
 
+    #[inline(always)]
     fn with_job<K>(self, change: impl FnOnce(J) -> K) -> Call<'m, B, K> {
         let Self { manager, target, job, within, context, location } = self;
         Call { manager, target, job: change(job), within, context, location }
@@ -106,7 +109,10 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             let mut report = CallReport::new(kind, group, self.location, &self.context);
             report.database = progress.database;
             report.sql = sql;
-            report.took = progress.ended.unwrap_or_else(|| self.manager.clock.now()).since(began);
+            // How long an answer from the cache takes, far less than a microsecond, is only looked at for who asks.
+            let at_once = progress.cached && !observers.wants(Interest::CALLS);
+            let ended = progress.ended.or_else(|| at_once.then_some(began));
+            report.took = ended.unwrap_or_else(|| self.manager.clock.now()).since(began);
             report.waited = progress.waited;
             report.attempts = progress.attempts;
             report.cached = progress.cached;
@@ -161,11 +167,12 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let mut clears = group.shared.statements.clears();
         self.prepare(group, began, deadline, progress)?;
         let mut kept = None;
-        if let Some(shelf) = self.shelf(topology, group, began) {
+        if let Some(mut shelf) = self.shelf(topology, group, began) {
             if let Some(result) = self.job.stored(&shelf) {
                 progress.cached = true;
                 return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
             }
+            shelf.begin(group);
             // Captured before anything is read: a commit in between makes the entry worthless.
             let mut versions = self.job.capture(&shelf);
             let now = group.shared.statements.clears();
@@ -257,6 +264,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 
 impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
     /// Binds the next parameter: the first call binds `?1`, and so on.
+    #[inline(always)]
     pub fn bind(mut self, parameter: impl Into<Parameter<'m>>) -> Self {
         self.job.bound.bind(parameter.into());
         self
@@ -270,18 +278,21 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
 
     /// Every row, each decoded into a `T`: a struct by the names of the columns, a tuple by their
     /// order, anything else from the only column.
+    #[inline(always)]
     pub fn all<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, All<T>>> {
         self.with_job(Query::into_sink)
     }
 
     /// Exactly one row, decoded into a `T` as by [`all`](Call::all); none and several are errors of
     /// [`Kind::Decode`](ecm_core::Kind::Decode).
+    #[inline(always)]
     pub fn one<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, One<T>>> {
         self.with_job(Query::into_sink)
     }
 
     /// One row or none, decoded into a `T` as by [`all`](Call::all); several are an error of
     /// [`Kind::Decode`](ecm_core::Kind::Decode).
+    #[inline(always)]
     pub fn optional<T: DeserializeOwned>(self) -> Call<'m, B, Query<'m, Optional<T>>> {
         self.with_job(Query::into_sink)
     }
@@ -305,6 +316,7 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
 
 impl<'m, B: Backend<Connection: Transact>> Call<'m, B, Execute<'m>> {
     /// Binds the next parameter: the first call binds `?1`, and so on.
+    #[inline(always)]
     pub fn bind(mut self, parameter: impl Into<Parameter<'m>>) -> Self {
         self.job.bound.bind(parameter.into());
         self

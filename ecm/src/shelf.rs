@@ -22,7 +22,7 @@ pub struct Shelf<'a> {
     currency: &'a Currency,
     /// Of the version of the configuration that the call goes by.
     epoch: u64,
-    /// Where the primary's last commit stood when the call began: whatever is read later has seen it.
+    /// Where the last commit stood when reading began: whatever is read later has seen it.
     position: Position,
     now: Time,
     clock: &'a dyn Clock,
@@ -30,7 +30,7 @@ pub struct Shelf<'a> {
 
 impl<'a> Shelf<'a> {
     /// `None` for a group of which no answers are kept: without a primary its databases may differ.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new<B: Backend<Connection: Transact>>(
         manager: &'a Shared<B>,
         cache: &'a dyn Cache,
@@ -38,7 +38,6 @@ impl<'a> Shelf<'a> {
         now: Time,
     ) -> Option<Self> {
         let source = &*group.members[group.source()?];
-        let position = source.writer.as_ref().map(Lane::position).unwrap_or_default();
         let Shared { stale, clock, .. } = manager;
         Some(Self {
             cache,
@@ -46,10 +45,16 @@ impl<'a> Shelf<'a> {
             group: &group.shared,
             currency: &source.currency,
             epoch: group.epoch,
-            position,
+            position: Position::default(),
             now,
             clock: &**clock,
         })
+    }
+
+    /// The answer is not there, and will be read.
+    pub(crate) fn begin<B: Backend<Connection: Transact>>(&mut self, group: &Group<B>) {
+        let source = group.source().map(|source| &*group.members[source]);
+        self.position = source.and_then(|source| source.writer.as_ref()).map(Lane::position).unwrap_or_default();
     }
 
     pub(crate) fn group(&self) -> u32 {
@@ -61,12 +66,12 @@ impl<'a> Shelf<'a> {
         self.currency.capture(reads, &self.group.statements)
     }
 
-    /// The rows under a key, if they are current.
+    /// The entry under a key, if it is current.
     #[inline]
-    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Rows>> {
+    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
         let entry = self.cache.get(key, self.now)?;
         if entry.epoch == self.epoch && self.currency.is_current(&entry.versions) {
-            return Some(Arc::clone(&entry.rows));
+            return Some(entry);
         }
         // The cache has counted a hit, and does not know that it was none.
         self.stale.fetch_add(1, Ordering::Relaxed);
