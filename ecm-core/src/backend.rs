@@ -54,8 +54,9 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
         Ok(ForeignWrites::Unseen)
     }
 
-    /// Whether somebody depends on single rows, so that [`Transact::written`](crate::Transact::written) should tell
-    /// which ones where it can.
+    /// Whether somebody depends on single rows, so that [`Transact::written`](crate::Transact::written) should name
+    /// them where it can. At first nobody does. It holds for transactions that begin after the call; until then, and
+    /// where a backend cannot tell, any row of a table counts as written.
     fn follow_rows(&self, _wanted: bool) {}
 
     /// Does what is due (copies, watches) on the writer's connection, and answers when

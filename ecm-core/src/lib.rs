@@ -76,6 +76,6 @@ pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
 pub use striped::Striped;
 pub use time::Time;
-pub use transact::{Commit, Durability, Member, Transact, Written};
+pub use transact::{Commit, Durability, Member, Transact, Written, WrittenRows, WrittenTable};
 pub use value::{Value, ValueRef};
 pub use wait::block_on;

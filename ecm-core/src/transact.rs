@@ -33,7 +33,8 @@ pub trait Transact: Connection {
 
     /// What the last transaction has written, asked once after [`Commit::Done`]: what depends on it
     /// does not count as current any more. Whatever others have committed since the one before is
-    /// part of it. Where it is not known exactly it is everything.
+    /// part of it. Where it is not known exactly it is everything. Single rows are told apart only where
+    /// [`Backend::follow_rows`](crate::Backend::follow_rows) has asked for it before the transaction began.
     fn written(&mut self) -> Written {
         Written::Everything
     }
@@ -73,8 +74,35 @@ pub enum Written {
     /// It cannot be known: any table, or the schema.
     #[default]
     Everything,
-    /// Nothing but these tables, in lower case, sorted; directly or by triggers and foreign keys.
-    Tables(Arc<[Arc<str>]>),
+    /// Nothing but these tables, sorted by name, each once; directly or by triggers and foreign keys.
+    Tables(Arc<[WrittenTable]>),
+}
+
+/// A table that a transaction has written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WrittenTable {
+    /// Its name, in lower case.
+    pub name: Arc<str>,
+    /// Which of its rows.
+    pub rows: WrittenRows,
+}
+
+/// Which rows of a table a transaction has written: those that are new, gone or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub enum WrittenRows {
+    /// Any of them: they are not told apart.
+    #[default]
+    Any,
+    /// None but these, by row number (the integer primary key), sorted, each once. Some may be as they were.
+    Only(Arc<[i64]>),
+}
+
+impl WrittenTable {
+    /// A table of which any row may have been written; its name is given in lower case.
+    #[must_use]
+    pub fn any(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), rows: WrittenRows::Any }
+    }
 }
 
 /// What became of one member of a transaction.

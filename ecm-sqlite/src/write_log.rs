@@ -1,4 +1,4 @@
-use ecm_core::Written;
+use ecm_core::{Written, WrittenTable};
 use rusqlite::hooks::{AuthAction, AuthContext};
 use std::{collections::HashMap, sync::Arc};
 
@@ -19,7 +19,7 @@ pub(crate) struct WriteLog {
     depth: usize,
     /// What was answered last: most transactions write the same tables as the one before, and ask for no
     /// memory then.
-    told: Arc<[Arc<str>]>,
+    told: Arc<[WrittenTable]>,
     /// What is being prepared.
     window: Option<Window>,
     remembered: HashMap<Box<str>, Tables>,
@@ -151,8 +151,8 @@ impl WriteLog {
     /// What the transaction writes, at its end.
     pub(crate) fn written(&mut self) -> Written {
         let Some(Tables { names, everything: false }) = self.parts.first() else { return Written::Everything };
-        if **names != *self.told {
-            self.told = names.iter().map(Arc::clone).collect();
+        if !names.iter().eq(self.told.iter().map(|table| &table.name)) {
+            self.told = names.iter().map(|name| WrittenTable::any(Arc::clone(name))).collect();
         }
         Written::Tables(Arc::clone(&self.told))
     }

@@ -2,9 +2,9 @@
 
 mod support;
 
-use ecm_core::{CheckIn, Commit, Connection, Durability, Loan, Member, Time, Transact, Written};
+use ecm_core::{CheckIn, Commit, Connection, Durability, Loan, Member, Time, Transact, Written, WrittenTable};
 use ecm_sqlite::{JournalMode, SqliteConfig, SqliteConnection, Tx};
-use std::{io::Write as _, sync::Arc};
+use std::io::Write as _;
 use support::{Place, begin, done, prepared, read};
 
 const SCHEMA: &str = "
@@ -42,7 +42,7 @@ fn after(writer: &mut SqliteConnection, work: impl FnOnce(&Tx)) -> Written {
 }
 
 fn tables<const N: usize>(names: [&str; N]) -> Written {
-    Written::Tables(names.map(Arc::from).into())
+    Written::Tables(names.map(WrittenTable::any).into())
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_table_of_words_counts_with_what_it_keeps_them_in() {
     for _ in 0..3 {
         match after(&mut writer, insert) {
             Written::Everything => {}
-            Written::Tables(names) => assert!(names.iter().any(|name| &**name == "words"), "{names:?}"),
+            Written::Tables(tables) => assert!(tables.iter().any(|table| &*table.name == "words"), "{tables:?}"),
         }
     }
 }

@@ -76,6 +76,19 @@ impl Mark {
         self.untold.fetch_add(1, Ordering::SeqCst);
     }
 
+    /// These rows were written, and no others.
+    pub(super) fn move_rows(&self, rows: &[i64]) {
+        self.any.fetch_add(1, Ordering::SeqCst);
+        // Where nobody depends on rows yet, whoever begins to captures what it finds afterwards.
+        if let Some(marks) = self.rows.get() {
+            for &row in rows {
+                if let Part::Rows(number) = Part::of_row(row) {
+                    marks[usize::from(number)].fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        }
+    }
+
     #[inline]
     pub(super) fn is_quiet(&self) -> bool {
         self.committing.load(Ordering::SeqCst) == 0

@@ -1,5 +1,5 @@
 use super::mark::{Mark, Part};
-use ecm_core::{RowKeys, TableVersion, ValueRef, Written};
+use ecm_core::{RowKeys, TableVersion, ValueRef, Written, WrittenRows};
 use std::{
     collections::HashMap,
     sync::{
@@ -129,7 +129,13 @@ impl Marks {
     pub(super) fn committed(&self, written: &Written) {
         match written {
             Written::Everything => self.whole.move_on(),
-            Written::Tables(tables) => tables.iter().for_each(|table| self.mark(self.number(table)).move_on()),
+            Written::Tables(tables) => tables.iter().for_each(|table| {
+                let mark = self.mark(self.number(&table.name));
+                match &table.rows {
+                    WrittenRows::Any => mark.move_on(),
+                    WrittenRows::Only(rows) => mark.move_rows(rows),
+                }
+            }),
         }
         for _ in 0..self.unknown.swap(0, Ordering::SeqCst) {
             self.end_everything();
@@ -175,7 +181,7 @@ impl Marks {
     fn each(&self, written: &Written, mut change: impl FnMut(&Mark)) {
         match written {
             Written::Everything => change(&self.whole),
-            Written::Tables(tables) => tables.iter().for_each(|table| change(self.mark(self.number(table)))),
+            Written::Tables(tables) => tables.iter().for_each(|table| change(self.mark(self.number(&table.name)))),
         }
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use ecm_core::{RowKeys, Stamp, ValueRef};
+use ecm_core::{RowKeys, Stamp, ValueRef, WrittenRows, WrittenTable};
 
 /// A database that tells, or does not have to tell, how often it was written.
 #[derive(Clone, Debug, Default)]
@@ -61,9 +61,9 @@ fn with(told: Told) -> (Told, Arc<Currency>) {
 }
 
 fn tables(names: &[&str]) -> Written {
-    let mut names: Vec<_> = names.iter().map(|&name| name.into()).collect();
-    names.sort();
-    Written::Tables(names.into())
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    Written::Tables(names.into_iter().map(WrittenTable::any).collect())
 }
 
 fn read(currency: &Currency, names: &[&str]) -> Option<Box<[TableVersion]>> {
@@ -226,8 +226,26 @@ fn rows_are_told_apart_only_if_integers_decide_and_commits_say_which_rows_they_t
         assert_eq!(all.map(|versions| currency.is_current(versions)), [true; 4]);
         commit(&told, &currency, &tables(&["u"]));
         assert_eq!(all.map(|versions| currency.is_current(versions)), [true, true, true, false]);
+        let touched = |rows: &[i64]| {
+            let table = WrittenTable { rows: WrittenRows::Only(rows.into()), ..WrittenTable::any("t") };
+            Written::Tables([table].into())
+        };
+        commit(&told, &currency, &touched(&[8, 9]));
+        assert_eq!(
+            all.map(|versions| currency.is_current(versions)),
+            [true, false, false, false],
+            "7 is not among them"
+        );
+        commit(&told, &currency, &touched(&[-1, 7]));
+        assert!(!currency.is_current(&seven));
+        let both = read_rows(&currency, &[ValueRef::Integer(7), ValueRef::Integer(8)]);
+        commit(&told, &currency, &touched(&[6]));
+        assert!(currency.is_current(&both));
+        commit(&told, &currency, &touched(&[8]));
+        assert!(!currency.is_current(&both), "one of two is enough");
+        let seven = read_rows(&currency, &[ValueRef::Integer(7)]);
         commit(&told, &currency, &tables(&["t"]));
-        assert_eq!(all.map(|versions| currency.is_current(versions)), [false; 4], "any row may have been touched");
+        assert!(!currency.is_current(&seven), "any row may have been touched");
     }
 }
 
