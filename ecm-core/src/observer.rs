@@ -168,6 +168,8 @@ pub struct CallReport<'a> {
     pub attempts: u32,
     /// Whether a cached result was served.
     pub cached: bool,
+    /// Whether that was not what the database would have answered: only where the call accepted it.
+    pub stale: bool,
     /// Whether it took longer than the configured threshold.
     pub slow: bool,
     /// Why it failed; `None` if it did not.
@@ -199,6 +201,7 @@ impl<'a> CallReport<'a> {
             waited: Duration::ZERO,
             attempts: 0,
             cached: false,
+            stale: false,
             slow: false,
             error: None,
             position: None,

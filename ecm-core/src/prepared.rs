@@ -26,6 +26,8 @@ pub struct Analysis {
     pub deterministic: bool,
     /// Whether an answer may be kept: read only, deterministic, and from ordinary tables alone.
     pub cacheable: bool,
+    /// Why no answer may be kept, for people; `None` where one may, or where the backend does not say.
+    pub uncacheable: Option<Box<str>>,
     /// The rows that alone decide the answer, if that is certain; else any row of the tables may.
     pub rows: Option<RowKeys>,
 }

@@ -32,6 +32,8 @@ pub struct GroupStatus {
     pub name: String,
     /// Its databases, in the order of registration.
     pub databases: Vec<DatabaseStatus>,
+    /// Queries that wait for another one which reads the same.
+    pub waiting_for_loads: usize,
 }
 
 /// A database at one moment.
@@ -142,7 +144,7 @@ impl GroupStatus {
     /// A group of these databases.
     #[must_use]
     pub fn new(name: impl Into<String>, databases: Vec<DatabaseStatus>) -> Self {
-        Self { name: name.into(), databases }
+        Self { name: name.into(), databases, waiting_for_loads: 0 }
     }
 }
 

@@ -103,16 +103,27 @@ pub(crate) fn analyse(
     // the text does not name comes from there, or from a view. A generated column has none that change.
     let text = sql.to_ascii_lowercase();
     let names_it = |name: &str| read.views || text.contains(name);
-    let constant = seen.functions.iter().all(|name| functions.have(name) || !names_it(name));
-    let deterministic = constant && !seen.asks_pragma && !read.beyond_tables;
-    let cacheable = read_only
-        && deterministic
-        && !explains
-        && !columns.is_empty()
-        && !seen.leaves_main
-        && !read.system
-        // Also refuses the tables that only their module knows, such as json_each.
-        && connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_NO_VTAB).is_ok();
+    let changing = seen.functions.iter().find(|name| !functions.have(name) && names_it(name));
+    let deterministic = changing.is_none() && !seen.asks_pragma && !read.beyond_tables;
+    let uncacheable = if !read_only {
+        Some("it does not only read".into())
+    } else if explains || columns.is_empty() {
+        Some("it answers nothing that is in the database".into())
+    } else if let Some(name) = changing {
+        Some(format!("it calls {name}(), whose answer may differ from one call to the next"))
+    } else if seen.asks_pragma {
+        Some("it asks for a setting by a PRAGMA".into())
+    } else if seen.leaves_main {
+        Some("it reads a temporary or an attached database".into())
+    } else if read.system {
+        Some("it reads a table of SQLite's own, which changes unnoticed".into())
+    // Also refuses the tables that only their module knows, such as json_each.
+    } else if read.beyond_tables || connection.prepare_with_flags(sql, PrepFlags::SQLITE_PREPARE_NO_VTAB).is_err() {
+        Some("it reads a virtual table, of which it is not known what that depends on".into())
+    } else {
+        None
+    };
+    let cacheable = uncacheable.is_none();
     let rows = match &read.tables[..] {
         [table] if cacheable && !read.views => row_keys(connection, guard, &statement, sql, table)?,
         _ => None,
@@ -133,6 +144,7 @@ pub(crate) fn analyse(
         writes: names(&mut writes.iter().map(|name| &**name)),
         deterministic,
         cacheable,
+        uncacheable: uncacheable.map(String::into_boxed_str),
         rows,
     })
 }

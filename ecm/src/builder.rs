@@ -3,7 +3,9 @@ use ecm_sqlite::Sqlite;
 
 use crate::{
     BuildError, ConnectionManager, Database, DatabaseInfo, GroupInfo, ManagerConfig,
+    costs::Costs,
     database::DEFAULT_GROUP,
+    loads::Loads,
     manager::Shared,
     registry::Registry,
     report::Observers,
@@ -205,7 +207,7 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             Some(cache) => cache,
             None => recipes.cache(&self.config)?.unwrap_or_else(|| Arc::new(NoCache)),
         };
-        let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0));
+        let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0, &self.clock));
         let shared = Shared {
             #[cfg(feature = "metrics")]
             metrics: ecm_metrics::Metrics::new().for_manager(&self.name),
@@ -291,12 +293,14 @@ impl Recipes {
         !self.cache_given
     }
 
-    pub(crate) fn group(&self, name: &Arc<str>, id: u32) -> Arc<GroupShared> {
+    pub(crate) fn group(&self, name: &Arc<str>, id: u32, clock: &Arc<dyn Clock>) -> Arc<GroupShared> {
         Arc::new(GroupShared {
             name: Arc::clone(name),
             id,
             balancer: (self.balancer)(&GroupInfo::new(Arc::clone(name))),
             statements: Registry::default(),
+            costs: Costs::default(),
+            loads: Loads::new(Arc::clone(clock)),
         })
     }
 }

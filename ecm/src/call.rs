@@ -1,5 +1,5 @@
 use crate::{
-    Parameter,
+    CacheMode, Parameter,
     batch::Batch,
     job::{Analyse, Job, Way, Write, WriteOnce},
     manager::Shared,
@@ -10,7 +10,7 @@ use crate::{
     unit_of_work::under_way::Place,
 };
 use ecm_core::{
-    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Observer, Prepared, Time,
+    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Mask, Observer, Prepared, Time,
     Transact,
 };
 use serde::de::DeserializeOwned;
@@ -110,12 +110,13 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             report.database = progress.database;
             report.sql = sql;
             // How long an answer from the cache takes, far less than a microsecond, is only looked at for who asks.
-            let at_once = progress.cached && !observers.wants(Interest::CALLS);
+            let at_once = progress.cached.is_some() && !observers.wants(Interest::CALLS);
             let ended = progress.ended.or_else(|| at_once.then_some(began));
             report.took = ended.unwrap_or_else(|| self.manager.clock.now()).since(began);
             report.waited = progress.waited;
             report.attempts = progress.attempts;
-            report.cached = progress.cached;
+            report.cached = progress.cached.is_some();
+            report.stale = progress.cached.is_some_and(|(_, current)| !current);
             report.slow = report.took >= topology.config.slow_query_threshold;
             report.error = result.as_ref().err();
             report.position = progress.position;
@@ -138,7 +139,13 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     /// # Errors
     /// See [`Kind`](ecm_core::Kind): each says what to do next. The error names the database, the SQL and the place
     /// of the call, and whether anything was executed.
-    pub fn wait(mut self) -> Result<J::Output, Error> {
+    pub fn wait(self) -> Result<J::Output, Error> {
+        self.wait_with_progress().0
+    }
+
+    /// As [`wait`](Self::wait), and how it went.
+    #[inline]
+    pub(crate) fn wait_with_progress(mut self) -> (Result<J::Output, Error>, Progress<'m>) {
         let began = self.manager.clock.now();
         let topology = self.manager.topologies.current();
         let mut progress = Progress::default();
@@ -148,7 +155,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let result = self.report(topology, began, self.job.kind(), sql, &progress, result);
         match panicked {
             Some(panic) => resume_unwind(panic),
-            None => result,
+            None => (result, progress),
         }
     }
 
@@ -164,47 +171,46 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let (group, _) = found;
         let deadline = self.deadline(began);
         // Before a statement is looked up: what is known of it may be cleared meanwhile.
-        let mut clears = group.shared.statements.clears();
+        let clears = group.shared.statements.clears();
         self.prepare(group, began, deadline, progress)?;
-        let mut kept = None;
-        if let Some(mut shelf) = self.shelf(topology, group, began) {
-            if let Some(result) = self.job.stored(&shelf) {
-                progress.cached = true;
-                return result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
+        if let Some((shelf, mode)) = self.shelf(topology, group, began) {
+            let or_old = if let CacheMode::NotOlderThan(oldest) = mode { Some(oldest) } else { None };
+            if mode != CacheMode::Refresh
+                && let Some(found) = self.job.stored(&shelf, or_old)
+            {
+                progress.cached = Some((found.age, found.current));
+                return found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
             }
-            shelf.begin(group);
-            // Captured before anything is read: a commit in between makes the entry worthless.
-            let mut versions = self.job.capture(&shelf);
-            let now = group.shared.statements.clears();
-            if now != clears {
-                // What the statement reads may be something else by now.
-                clears = now;
-                self.job.forget_prepared();
-                self.prepare(group, began, deadline, progress)?;
-                versions = if self.job.cached() { self.job.capture(&shelf) } else { None };
-            }
-            kept = versions.map(|versions| (shelf, versions));
+            return self.miss(topology, found, shelf, mode, (began, deadline), clears, progress);
         }
-        let (way, kind) = (self.job.way(), self.job.kind());
-        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
-        self.job.goes_to(|| Place::new(self.manager, &group.shared));
-        let result = route.wait(&mut self.job, &self.context);
-        *progress = route.progress;
-        if let (Ok(_), Some((shelf, versions))) = (&result, kept) {
-            // A copy may lag behind the version that the primary is at.
-            let from_source = group.source().is_some_and(|source| progress.database == Some(&group.nodes[source].name));
-            if from_source && group.shared.statements.clears() == clears {
-                self.job.store(&shelf, versions);
-            }
-        } else if result.is_ok() && self.job.changes_schema() {
+        let result = self.run(topology, found, (began, deadline), progress);
+        if result.is_ok() && self.job.changes_schema() {
             group.shared.statements.clear();
         }
         result
     }
 
+    /// Sends the job along its route.
+    #[inline]
+    pub(crate) fn run(
+        &mut self,
+        topology: &'m Topology<B>,
+        found: (&'m Group<B>, Mask),
+        (began, deadline): (Time, Time),
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
+        let (group, _) = found;
+        let (way, kind) = (self.job.way(), self.job.kind());
+        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
+        self.job.goes_to(|| Place::new(self.manager, &group.shared));
+        let result = route.wait(&mut self.job, &self.context);
+        *progress = route.progress;
+        result
+    }
+
     /// Finds out what is known of the statements of the call.
     #[inline]
-    fn prepare(
+    pub(crate) fn prepare(
         &mut self,
         group: &'m Group<B>,
         began: Time,
@@ -221,16 +227,17 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         Ok(())
     }
 
-    /// Where the answer may be, and may go to.
+    /// Where the answer may be, and may go to; and what is wanted of it.
     #[inline]
-    fn shelf(&self, topology: &'m Topology<B>, group: &'m Group<B>, began: Time) -> Option<Shelf<'m>> {
-        let wanted = topology.config.enable_query_cache && self.job.cached() && self.may_share_answers(group);
-        wanted.then(|| Shelf::new(self.manager, &*topology.cache, group, began)).flatten()
+    fn shelf(&self, topology: &'m Topology<B>, group: &'m Group<B>, began: Time) -> Option<(Shelf<'m>, CacheMode)> {
+        let mode = self.job.cache_mode().filter(|_| topology.config.enable_query_cache)?;
+        let shelf = self.may_share_answers(group).then(|| Shelf::new(self.manager, &*topology.cache, group, began));
+        Some((shelf.flatten()?, mode))
     }
 
     /// Whether an answer of the group's is one for this call: not where one copy was asked for by its
     /// name, whose rows may differ from those of the others.
-    fn may_share_answers(&self, group: &Group<B>) -> bool {
+    pub(crate) fn may_share_answers(&self, group: &Group<B>) -> bool {
         let Target::Database(name) = self.target else { return true };
         group.members.len() == 1 || group.primary().is_some_and(|primary| *group.nodes[primary].name == *name)
     }
@@ -304,13 +311,18 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
         self
     }
 
-    /// Asks the database, whatever is in the cache, and leaves that as it is.
+    /// What to accept from the cache, and what to leave there. *Default:* [`CacheMode::Current`].
+    pub fn cache_mode(mut self, mode: CacheMode) -> Self {
+        self.job.mode = mode;
+        self
+    }
+
+    /// Asks the database, whatever is in the cache, and leaves that as it is: [`CacheMode::Bypass`].
     ///
     /// An answer from the cache is never out of date, so that this is for what must be seen to work: a probe, a
     /// measurement.
-    pub fn bypass_cache(mut self) -> Self {
-        self.job.cached = false;
-        self
+    pub fn bypass_cache(self) -> Self {
+        self.cache_mode(CacheMode::Bypass)
     }
 }
 

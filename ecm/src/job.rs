@@ -18,14 +18,24 @@ impl<B: Backend, J: sealed::Work<B>> Job<B> for J {}
 
 pub(crate) mod sealed {
     use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
+    use crate::cache_mode::CacheMode;
     use crate::{
         shelf::Shelf,
         start::Start,
         unit_of_work::{hooks::Ended, under_way::Place},
     };
-    use ecm_core::{Error, TableVersion, Transact};
+    use ecm_core::{Error, Key, Rows, TableVersion, Transact};
     use ecm_pool::{Lane, Terms, Transacted};
-    use std::{any::Any, pin::Pin};
+    use std::{any::Any, pin::Pin, time::Duration};
+
+    /// An answer from the cache.
+    #[derive(Debug)]
+    #[expect(unnameable_types, reason = "sealed: only this crate asks for it")]
+    pub struct Stored<T> {
+        pub(crate) result: Result<T, Failure>,
+        pub(crate) age: Duration,
+        pub(crate) current: bool,
+    }
 
     /// A write on its way through the lane.
     pub(crate) type Sent<'l, T> = Pin<Box<dyn Future<Output = Result<Transacted<T>, Error>> + Send + 'l>>;
@@ -85,9 +95,9 @@ pub(crate) mod sealed {
             None
         }
 
-        /// Whether the answer may come from the cache and go into it.
-        fn cached(&self) -> bool {
-            false
+        /// What is wanted of the cache; `None` where it is not used.
+        fn cache_mode(&self) -> Option<CacheMode> {
+            None
         }
 
         /// Whether what is known about statements may not hold after it.
@@ -100,19 +110,38 @@ pub(crate) mod sealed {
             None
         }
 
-        /// The answer from the cache, if a current one is stored.
-        fn stored(&mut self, _shelf: &Shelf<'_>) -> Option<Result<Self::Output, Failure>> {
+        /// The answer from the cache, if one is stored that is current, or not older than `or_old`; with its age, and
+        /// whether it is current.
+        fn stored(&mut self, _: &Shelf<'_>, _or_old: Option<Duration>) -> Option<Stored<Self::Output>> {
             None
         }
 
-        /// Stores what [`run`](Work::run) has read, at the versions captured before it read.
-        fn store(&mut self, _shelf: &Shelf<'_>, versions: Box<[TableVersion]>) {
-            drop(versions);
+        /// The number of its statement.
+        fn statement(&self) -> Option<u32> {
+            None
+        }
+
+        /// Under which key the answer is kept.
+        fn key(&self, _group: u32) -> Option<Key> {
+            None
+        }
+
+        /// Whether [`run`](Work::run) is to leave the rows that it reads to [`take_rows`](Work::take_rows).
+        fn leave_rows(&mut self, _leave: bool) {}
+
+        /// What [`run`](Work::run) has read.
+        fn take_rows(&mut self) -> Option<Arc<Rows>> {
+            None
+        }
+
+        /// The answer that these rows make.
+        fn answer_from(&self, _rows: &Arc<Rows>) -> Option<Result<Self::Output, Failure>> {
+            None
         }
     }
 }
 
-pub(crate) use sealed::{Sent, Work};
+pub(crate) use sealed::{Sent, Stored, Work};
 
 /// How a job reaches a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,19 +41,25 @@
 //! Switching one on may turn a build error into a success; it never changes a manager that already
 //! built.
 
+mod answer;
 pub mod batch;
 mod borrowed;
 mod build_error;
 mod builder;
+mod cache_mode;
+mod cached;
 mod caches;
 mod call;
 mod config;
 mod connecting;
+mod costs;
 mod currency;
 mod database;
 mod decode;
+mod explanation;
 mod handle;
 pub mod job;
+mod loads;
 mod log;
 mod manager;
 #[cfg(feature = "sqlite")]
@@ -72,13 +78,16 @@ mod topology;
 mod unit_of_work;
 mod versions;
 
+pub use answer::{Answer, Source};
 pub use borrowed::Borrowed;
 pub use build_error::BuildError;
 pub use builder::Builder;
+pub use cache_mode::CacheMode;
 pub use call::Call;
 pub use config::ManagerConfig;
 pub use connecting::Connecting;
 pub use database::{DEFAULT_GROUP, Database, DatabaseInfo, GroupInfo};
+pub use explanation::Explanation;
 pub use handle::Handle;
 pub use manager::ConnectionManager;
 pub use parameter::Parameter;

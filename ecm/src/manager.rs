@@ -436,7 +436,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     }
 
     fn new_group(&self, member: &Member<B>, id: u32) -> Arc<GroupShared> {
-        self.recipes.group(&member.info.group, id)
+        self.recipes.group(&member.info.group, id, &self.clock)
     }
 
     fn open_one(&self, member: &Member<B>) -> Result<(), Error> {
@@ -459,7 +459,9 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             .map(|group| {
                 let members = group.members.iter().zip(&group.nodes);
                 let databases = members.map(|(member, node)| database_status(member, node.load.pending())).collect();
-                GroupStatus::new(&*group.shared.name, databases)
+                let mut status = GroupStatus::new(&*group.shared.name, databases);
+                status.waiting_for_loads = group.shared.loads.waiting();
+                status
             })
             .collect();
         status

@@ -55,7 +55,10 @@ pub(crate) struct Progress<'m> {
     pub(crate) position: Option<Position>,
     /// Whether it cannot be known if what it wrote is there.
     in_doubt: bool,
-    pub(crate) cached: bool,
+    /// How old an answer from the cache was, and whether it was current.
+    pub(crate) cached: Option<(Duration, bool)>,
+    /// Whether somebody else has read for this call.
+    pub(crate) shared: bool,
     /// When the last attempt ended: the clock is not read again for the report.
     pub(crate) ended: Option<Time>,
 }

@@ -3,11 +3,15 @@ use crate::{
     manager::Shared,
     topology::{Group, GroupShared},
 };
-use ecm_core::{Backend, Cache, Clock, Entry, KeyRef, Position, Rows, TableVersion, Time, Transact};
+use ecm_core::{Backend, Cache, Clock, Entry, Key, KeyRef, Position, Rows, Stamp, TableVersion, Time, Transact};
 use ecm_pool::Lane;
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// A group's part of the cache: what decides whether an entry may still be served.
@@ -26,6 +30,16 @@ pub struct Shelf<'a> {
     position: Position,
     now: Time,
     clock: &'a dyn Clock,
+    /// Whether there was an answer that was out of date.
+    was_kept: Cell<bool>,
+}
+
+/// An entry that may be served.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) age: Duration,
+    pub(crate) current: bool,
 }
 
 impl<'a> Shelf<'a> {
@@ -48,6 +62,7 @@ impl<'a> Shelf<'a> {
             position: Position::default(),
             now,
             clock: &**clock,
+            was_kept: Cell::new(false),
         })
     }
 
@@ -66,20 +81,51 @@ impl<'a> Shelf<'a> {
         self.currency.capture(reads, &self.group.statements)
     }
 
-    /// The entry under a key, if it is current.
+    /// Where the database stands, for those who want to read together; `None` if it cannot be told now.
+    pub(crate) fn stand(&self) -> Option<Stamp> {
+        self.currency.stand()
+    }
+
+    /// Whether it is known who writes the database, or could be.
+    pub(crate) fn sees_writes(&self) -> bool {
+        self.currency.sees_writes()
+    }
+
+    /// Whether to wait for others who ask for the same.
+    pub(crate) fn is_worth_waiting_for(&self, statement: Option<u32>) -> bool {
+        statement.is_some_and(|statement| self.group.costs.are_worth_waiting_for(statement))
+    }
+
+    /// How long a statement took.
+    pub(crate) fn took(&self, statement: Option<u32>, span: Duration) {
+        if let Some(statement) = statement {
+            self.group.costs.took(statement, span);
+        }
+    }
+
+    /// Whether an answer that depends on single rows pays.
+    pub(crate) fn is_worth_keeping(&self, key: KeyRef<'_>) -> bool {
+        self.was_kept.get() || self.group.costs.are_worth_keeping(key.statement, key.hash)
+    }
+
+    /// The entry under a key, if it is current, or not older than `or_old`.
     #[inline]
-    pub(crate) fn get(&self, key: KeyRef<'_>) -> Option<Arc<Entry>> {
+    pub(crate) fn get(&self, key: KeyRef<'_>, or_old: Option<Duration>) -> Option<Found> {
         let entry = self.cache.get(key, self.now)?;
-        if entry.epoch == self.epoch && self.currency.is_current(&entry.versions) {
-            return Some(entry);
+        let age = self.now.since(entry.stored);
+        if entry.epoch == self.epoch {
+            let current = self.currency.is_current(&entry.versions);
+            if current || or_old.is_some_and(|oldest| age <= oldest) {
+                return Some(Found { entry, age, current });
+            }
+            self.was_kept.set(true);
         }
         // The cache has counted a hit, and does not know that it was none.
         self.stale.fetch_add(1, Ordering::Relaxed);
         None
     }
 
-    pub(crate) fn put(&self, key: KeyRef<'_>, rows: Arc<Rows>, versions: Box<[TableVersion]>) {
-        let key = key.to_key();
+    pub(crate) fn put(&self, key: Key, rows: Arc<Rows>, versions: Box<[TableVersion]>) {
         let entry = Entry {
             bytes: key.bytes() + rows.bytes() + size_of::<Entry>(),
             rows,

@@ -180,6 +180,11 @@ impl<K: Hash + Eq + Clone, T, M> SingleFlight<K, T, M> {
         lock(&self.flights).len()
     }
 
+    /// How many wait for loads that can be joined.
+    pub fn waiting(&self) -> usize {
+        lock(&self.flights).values().map(|flight| lock(&flight.state).waiting.len()).sum()
+    }
+
     /// Lets nobody join a load any more.
     fn close(&self, flight: &Arc<Flight<K, T, M>>) {
         let mut flights = lock(&self.flights);

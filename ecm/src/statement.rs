@@ -5,20 +5,21 @@
 
 use crate::{
     Parameter,
+    cache_mode::CacheMode,
     currency::Reads,
     decode::decode,
-    job::{Sent, Way, Work},
+    job::{Sent, Stored, Way, Work},
     shelf::Shelf,
     start::Start,
 };
 use ecm_core::{
-    Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, KeyRef, Kind, Loan, Prepared,
-    Row, Rows, TableVersion, Transact, Value, ValueRef,
+    Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, Key, KeyRef, Kind, Loan,
+    Prepared, Row, Rows, TableVersion, Transact, Value, ValueRef,
 };
 use ecm_pool::{Lane, Terms, Transacted};
 use serde::de::DeserializeOwned;
 use smallvec::SmallVec;
-use std::{marker::PhantomData, sync::Arc};
+use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 /// A statement with its parameters.
 #[derive(Debug)]
@@ -99,10 +100,10 @@ impl<'m> Bound<'m> {
 pub struct Query<'m, S> {
     pub(crate) bound: Bound<'m>,
     pub(crate) durability: Durability,
-    pub(crate) cached: bool,
-    /// Whether the answer is kept.
-    keeps: bool,
-    /// What was read for the cache.
+    pub(crate) mode: CacheMode,
+    /// Whether the rows are left to others.
+    leaves: bool,
+    /// What was read for them.
     read: Option<Arc<Rows>>,
     sink: PhantomData<fn() -> S>,
 }
@@ -120,8 +121,8 @@ impl<'m> Query<'m, AllRows> {
         Self {
             bound: Bound::new(sql),
             durability: Durability::Configured,
-            cached: true,
-            keeps: false,
+            mode: CacheMode::Current,
+            leaves: false,
             read: None,
             sink: PhantomData,
         }
@@ -134,8 +135,8 @@ impl<'m, S> Query<'m, S> {
         Query {
             bound: self.bound,
             durability: self.durability,
-            cached: self.cached,
-            keeps: false,
+            mode: self.mode,
+            leaves: false,
             read: None,
             sink: PhantomData,
         }
@@ -191,7 +192,7 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<S::Output, Failure> {
-        if self.keeps {
+        if self.leaves {
             let rows = collect::<B, AllRows>(self.bound.statement(), &self.bound.values()?, connection)?;
             self.read = Some(Arc::clone(&rows));
             return S::from_rows(&rows);
@@ -230,30 +231,47 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         }))
     }
 
-    fn cached(&self) -> bool {
-        self.cached && self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable)
+    fn cache_mode(&self) -> Option<CacheMode> {
+        let cacheable = self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable);
+        (cacheable && self.mode != CacheMode::Bypass).then_some(self.mode)
     }
 
     fn capture(&mut self, shelf: &Shelf<'_>) -> Option<Box<[TableVersion]>> {
         let values = self.bound.values().ok()?;
         let analysis = &self.bound.statement().analysis;
         let rows = analysis.rows.as_ref().map(|keys| (keys, &*values));
-        let versions = shelf.capture(&Reads { tables: &analysis.reads, rows });
-        self.keeps = versions.is_some();
-        versions
+        if rows.is_some() && !shelf.is_worth_keeping(KeyRef::new(shelf.group(), self.bound.statement().id, &values)) {
+            return None;
+        }
+        shelf.capture(&Reads { tables: &analysis.reads, rows })
     }
 
-    fn stored(&mut self, shelf: &Shelf<'_>) -> Option<Result<S::Output, Failure>> {
+    #[inline]
+    fn stored(&mut self, shelf: &Shelf<'_>, or_old: Option<Duration>) -> Option<Stored<S::Output>> {
         let mut values = Values::new();
         self.bound.values_into(&mut values).ok()?;
-        let entry = shelf.get(KeyRef::new(shelf.group(), self.bound.statement().id, &values))?;
-        Some(S::from_rows(&entry.rows))
+        let found = shelf.get(KeyRef::new(shelf.group(), self.bound.statement().id, &values), or_old)?;
+        Some(Stored { result: S::from_rows(&found.entry.rows), age: found.age, current: found.current })
     }
 
-    fn store(&mut self, shelf: &Shelf<'_>, versions: Box<[TableVersion]>) {
-        if let (Some(rows), Ok(values)) = (self.read.take(), self.bound.values()) {
-            shelf.put(KeyRef::new(shelf.group(), self.bound.statement().id, &values), rows, versions);
-        }
+    fn statement(&self) -> Option<u32> {
+        self.bound.prepared.as_ref().map(|statement| statement.id)
+    }
+
+    fn key(&self, group: u32) -> Option<Key> {
+        Some(KeyRef::new(group, self.bound.statement().id, &self.bound.values().ok()?).to_key())
+    }
+
+    fn leave_rows(&mut self, leave: bool) {
+        self.leaves = leave;
+    }
+
+    fn take_rows(&mut self) -> Option<Arc<Rows>> {
+        self.read.take()
+    }
+
+    fn answer_from(&self, rows: &Arc<Rows>) -> Option<Result<S::Output, Failure>> {
+        Some(S::from_rows(rows))
     }
 }
 

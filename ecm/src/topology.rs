@@ -1,4 +1,6 @@
-use crate::{DatabaseInfo, ManagerConfig, currency::Currency, registry::Registry, report::Observers};
+use crate::{
+    DatabaseInfo, ManagerConfig, costs::Costs, currency::Currency, loads::Loads, registry::Registry, report::Observers,
+};
 use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, Striped, Transact};
 use ecm_pool::{Lane, Pool};
 use std::sync::{
@@ -32,6 +34,9 @@ pub(crate) struct GroupShared {
     pub(crate) id: u32,
     pub(crate) balancer: Box<dyn Balancer>,
     pub(crate) statements: Registry,
+    pub(crate) costs: Costs,
+    /// Queries that are read for whoever asks for the same meanwhile.
+    pub(crate) loads: Loads,
 }
 
 /// A database with everything that belongs to it.

@@ -105,6 +105,11 @@ impl Marks {
             })
     }
 
+    /// Whether nobody writes unwatched, and no outcome is unknown.
+    pub(super) fn nobody_unwatched(&self) -> bool {
+        self.whole.is_quiet()
+    }
+
     /// Somebody may write anything, from now on.
     pub(super) fn begin_everything(&self) {
         self.whole.begin();

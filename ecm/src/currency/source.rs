@@ -4,7 +4,7 @@ use super::{
 };
 use crate::registry::Registry;
 use arc_swap::ArcSwapOption;
-use ecm_core::{Backend, Clock, DataVersion, Failure, ForeignWrites, TableVersion, Written};
+use ecm_core::{Backend, Clock, DataVersion, Failure, ForeignWrites, Stamp, TableVersion, Written};
 use ecm_pool::{CommitEnd, CommitWatch};
 use std::{
     fmt,
@@ -118,6 +118,25 @@ impl Currency {
         current
     }
 
+    /// Whether those who write are seen, as far as that was asked.
+    pub(crate) fn sees_writes(&self) -> bool {
+        !matches!(self.seen.load().as_deref(), Some(ForeignWrites::Unseen))
+    }
+
+    /// Where the database stands; `None` while that cannot be told, since somebody may be writing.
+    pub(crate) fn stand(&self) -> Option<Stamp> {
+        match self.seen.load().as_deref()? {
+            ForeignWrites::Seen(version) => version.now(),
+            ForeignWrites::None => {
+                // In this order: a commit that has become visible meanwhile has moved the number, or is under way.
+                let ended = self.commits.load(Ordering::SeqCst);
+                let quiet = self.committing.load(Ordering::SeqCst) == 0 && self.marks.nobody_unwatched();
+                quiet.then_some(Stamp([ended, 0, 0, 0, 0, 0]))
+            }
+            ForeignWrites::Unseen => None,
+        }
+    }
+
     /// What a result has to be kept with that is read after this; `None` if none may be kept now.
     ///
     /// Accounts for what others have written since the last time: everything counts as written then. `statements` is
@@ -226,7 +245,7 @@ impl Currency {
 
     /// Asks for rows no longer if nobody has depended on them for a while.
     fn consider_rows(&self) {
-        let commits = self.commits.fetch_add(1, Ordering::Relaxed);
+        let commits = self.commits.fetch_add(1, Ordering::SeqCst);
         if commits.is_multiple_of(COMMITS_WITHOUT_ROWS)
             && self.follows_rows.load(Ordering::Relaxed)
             && !self.rows_used.swap(false, Ordering::Relaxed)

@@ -7,16 +7,15 @@ use std::thread;
 pub(crate) fn together<T: Send>(manager: &ConnectionManager, calls: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
     let held = manager.connection().wait().unwrap();
     thread::scope(|scope| {
-        let threads: Vec<_> = (1_u32..)
-            .zip(calls)
-            .map(|(number, call)| {
-                let thread = scope.spawn(call);
-                while manager.status().database("main").unwrap().writer.as_ref().unwrap().waiting < number {
-                    thread::yield_now();
-                }
-                thread
-            })
-            .collect();
+        let mut threads = Vec::new();
+        for call in calls {
+            threads.push(scope.spawn(call));
+            let waiting = || manager.status().database("main").unwrap().writer.as_ref().unwrap().waiting as usize;
+            // One whose deadline has come waits no longer.
+            while waiting() + threads.iter().filter(|thread| thread.is_finished()).count() < threads.len() {
+                thread::yield_now();
+            }
+        }
         drop(held);
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })

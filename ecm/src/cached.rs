@@ -1,0 +1,238 @@
+//! Queries whose answers are kept.
+
+use crate::{
+    Answer, CacheMode, Call, Explanation, Source,
+    currency::Reads,
+    job::{Job, Work},
+    loads::{Duty, Loaded},
+    route::Progress,
+    shelf::Shelf,
+    single_flight::{Joined, Waited},
+    statement::{Query, Sink},
+    topology::{Group, Topology},
+};
+use ecm_core::{Backend, Error, Kind, Mask, Stage, TableVersion, Time, Transact, block_on};
+
+impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
+    /// Reads what is not in the cache, for this call and for those who ask for the same meanwhile, and keeps it.
+    #[expect(clippy::too_many_arguments, reason = "what a call knows by then")]
+    pub(crate) fn miss(
+        &mut self,
+        topology: &'m Topology<B>,
+        found: (&'m Group<B>, Mask),
+        mut shelf: Shelf<'m>,
+        mode: CacheMode,
+        times: (Time, Time),
+        clears: u64,
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
+        let (group, _) = found;
+        shelf.begin(group);
+        let (versions, clears) = self.capture(&shelf, group, times, clears, progress)?;
+        // For another one only before it reads: what has been read when they ask may be out of date for them.
+        let duty = match self.join(&shelf, group, times, progress) {
+            Turn::Answered(answer) => return answer,
+            Turn::Reads(duty) => duty,
+        };
+        self.job.leave_rows(versions.is_some() || duty.is_some());
+        let result = self.run(topology, found, times, progress);
+        let rows = self.job.take_rows();
+        let source = progress.database.and_then(|name| group.nodes.iter().position(|node| *node.name == *name));
+        if let Some(ended) = progress.ended {
+            shelf.took(self.job.statement(), ended.since(times.0));
+        }
+        // A copy may lag behind the version that the primary is at, and a statement may read something else by now.
+        if let (Ok(_), Some(versions), Some(rows)) = (&result, versions, &rows)
+            && source == group.source()
+            && group.shared.statements.clears() == clears
+            && let Some(key) = self.job.key(group.shared.id)
+        {
+            shelf.put(key, rows.clone(), versions);
+        }
+        if let Some(duty) = duty {
+            let loaded = match (rows, source, &result) {
+                (Some(rows), Some(source), _) => Loaded::Rows(rows, group.nodes[source].name.clone()),
+                (_, _, Err(error)) => Loaded::failed(error),
+                _ => Loaded::Alone,
+            };
+            duty.finish(loaded);
+        }
+        match (result, mode) {
+            (Err(error), CacheMode::OrIfFailing(oldest)) if is_of_database(&error) => {
+                let Some(old) = self.job.stored(&shelf, Some(oldest)) else { return Err(error) };
+                progress.cached = Some((old.age, old.current));
+                old.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend))
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// What an answer has to be kept with that is read after this, and after how many clears of what is known of
+    /// statements it holds.
+    fn capture(
+        &mut self,
+        shelf: &Shelf<'m>,
+        group: &'m Group<B>,
+        (began, deadline): (Time, Time),
+        clears: u64,
+        progress: &mut Progress<'m>,
+    ) -> Result<Captured, Error> {
+        let versions = self.job.capture(shelf);
+        let now = group.shared.statements.clears();
+        if now == clears {
+            return Ok((versions, clears));
+        }
+        // What the statement reads may be something else by now.
+        self.job.forget_prepared();
+        self.prepare(group, began, deadline, progress)?;
+        let versions = if self.job.cache_mode().is_some() { self.job.capture(shelf) } else { None };
+        Ok((versions, now))
+    }
+
+    /// Waits for another call that reads the same, or takes on the duty to read for others, where that pays.
+    fn join(
+        &self,
+        shelf: &Shelf<'m>,
+        group: &'m Group<B>,
+        (began, deadline): (Time, Time),
+        progress: &mut Progress<'m>,
+    ) -> Turn<'m, J::Output> {
+        let alone = Turn::Reads(None);
+        if self.job.cache_mode().is_none() {
+            return alone;
+        }
+        if !shelf.is_worth_waiting_for(self.job.statement()) {
+            return alone;
+        }
+        let (Some(stand), Some(key)) = (shelf.stand(), self.job.key(group.shared.id)) else { return alone };
+        let wait = match group.shared.loads.join(key, &stand, deadline) {
+            Joined::Loads(duty) => {
+                duty.reads_from(stand);
+                return Turn::Reads(Some(duty));
+            }
+            Joined::Waits(wait) => wait,
+        };
+        let loaded = match block_on(wait) {
+            Waited::Done(loaded) => loaded,
+            Waited::Loads(duty) => {
+                // It passes to this call, which reads from where the database stands by now.
+                let Some(stand) = shelf.stand() else { return alone };
+                duty.reads_from(stand);
+                return Turn::Reads(Some(duty));
+            }
+            Waited::TimedOut => {
+                let waited = self.manager.clock.now().since(began);
+                let what = "another call reads the same, and had not ended";
+                return Turn::Answered(Err(Error::timeout(Stage::Run, waited, what)));
+            }
+        };
+        match &*loaded {
+            Loaded::Alone => alone,
+            Loaded::Failed(failed) => Turn::Answered(Err(failed.error())),
+            Loaded::Rows(rows, name) => {
+                progress.database = group.nodes.iter().find(|node| node.name == *name).map(|node| &*node.name);
+                progress.shared = true;
+                let Some(answer) = self.job.answer_from(rows) else { return alone };
+                Turn::Answered(answer.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend)))
+            }
+        }
+    }
+}
+
+/// What an answer is kept with, if it may be, and after how many clears that holds.
+type Captured = (Option<Box<[TableVersion]>>, u64);
+
+/// How a call that found nothing in the cache goes on.
+enum Turn<'f, T> {
+    /// Somebody else has read for it.
+    Answered(Result<T, Error>),
+    /// It reads, perhaps for others too.
+    Reads(Option<Duty<'f>>),
+}
+
+/// Whether no database has answered: then an old answer is better than none, for whoever says so.
+fn is_of_database(error: &Error) -> bool {
+    match error.kind() {
+        Kind::Fault(fault) => fault.is_of_database(),
+        Kind::Rejected | Kind::Unavailable | Kind::Timeout(Stage::Open) => true,
+        _ => false,
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
+    /// Runs the call on this thread, as [`wait`](Call::wait) does, and answers where the answer comes from, too.
+    ///
+    /// # Errors
+    /// As of [`wait`](Call::wait).
+    pub fn answer(self) -> Result<Answer<S::Output>, Error> {
+        let manager = self.manager;
+        let (value, progress) = self.wait_with_progress();
+        let value = value?;
+        let source = match (progress.cached, progress.database) {
+            (Some((age, current)), _) => Source::Cache { age, current },
+            (None, name) => {
+                let members = manager.topologies.all().flat_map(Topology::members);
+                let found = members.map(|member| &member.info.name).find(|known| Some(&***known) == name);
+                Source::Database(found.map_or_else(|| "".into(), Clone::clone))
+            }
+        };
+        Ok(Answer::new(value, source))
+    }
+
+    /// What is known about the query, without running it: where it would run, what it reads, whether its answers are
+    /// kept, or why they are not.
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ecm::ConnectionManager::open(":memory:")?;
+    /// manager.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, title TEXT)").wait()?;
+    /// let by_key = manager.query("SELECT title FROM note WHERE id = ?1").bind(7).explain()?;
+    /// assert!(by_key.by_rows && by_key.not_cached.is_none());
+    /// let any = manager.query("SELECT title, random() FROM note").explain()?;
+    /// assert_eq!(any.not_cached.unwrap(), "it calls random(), whose answer may differ from one call to the next");
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What the database says about a statement that it does not accept; a wrong number of parameters.
+    pub fn explain(mut self) -> Result<Explanation, Error> {
+        let began = self.manager.clock.now();
+        let topology = self.manager.topologies.current();
+        self.manager.check_open()?;
+        let (group, _) = topology.resolve(self.target)?;
+        let deadline = self.deadline(began);
+        self.prepare(group, began, deadline, &mut Progress::default())?;
+        let shelf = Shelf::new(self.manager, &*topology.cache, group, began);
+        if let Some(shelf) = &shelf {
+            // Only then is it known whether the database tells who writes it.
+            drop(shelf.capture(&Reads { tables: &[], rows: None }));
+        }
+        let analysis = &self.job.bound.statement().analysis;
+        let strings = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
+        let not_cached = match (&analysis.uncacheable, &shelf) {
+            (Some(why), _) => Some(why.to_string()),
+            (None, _) if !analysis.cacheable => Some("the backend does not say that they may be".into()),
+            (None, _) if !topology.config.enable_query_cache => Some("enable_query_cache is off".into()),
+            (None, _) if !self.may_share_answers(group) => Some("a copy was asked for by its name".into()),
+            (None, None) => Some("the group has several databases and none that is written".into()),
+            (None, Some(shelf)) if !shelf.sees_writes() => {
+                Some("the database does not tell who writes it: SQLite does so with a write-ahead log".into())
+            }
+            (None, Some(_)) => None,
+        };
+        let explanation = Explanation {
+            read_only: analysis.read_only,
+            reads: strings(&analysis.reads),
+            writes: strings(&analysis.writes),
+            by_rows: analysis.rows.is_some(),
+            not_cached,
+            kept: None,
+        };
+        let old = std::time::Duration::MAX;
+        let kept = shelf.and_then(|shelf| Work::<B>::stored(&mut self.job, &shelf, Some(old)));
+        Ok(Explanation { kept: kept.map(|kept| (kept.age, kept.current)), ..explanation })
+    }
+}
