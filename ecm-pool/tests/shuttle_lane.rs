@@ -48,7 +48,7 @@ impl CommitWatch for Heard {
 
     fn ended(&self, _: &Written, end: CommitEnd<'_>) {
         assert_eq!(self.begun.fetch_sub(1, Ordering::SeqCst), 1, "one commit at a time");
-        if matches!(end, CommitEnd::Committed(_)) {
+        if matches!(end, CommitEnd::Committed(..)) {
             self.committed.fetch_add(1, Ordering::SeqCst);
         }
     }
