@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, Hasher};
 /// `quick_cache` takes the shard from the bits in the middle, `dashmap` from the highest but seven,
 /// `hashbrown` the bucket from the lowest ones and its tag from the highest seven, so all 64 bits have to
 /// be good. Those of
-/// [`KeyRef::new`](ecm_core::KeyRef::new) are: they come from SipHash.
+/// [`KeyRef::new`](ecm_core::KeyRef::new) are.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Carried;
 

@@ -1,7 +1,7 @@
-use crate::{Position, Rows, Time, Value, ValueRef};
+use crate::{Position, Rows, Time, Value, ValueRef, mixer::Mixer};
 use std::{
     fmt::Debug,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
@@ -68,24 +68,19 @@ pub struct KeyRef<'a> {
 
 impl<'a> KeyRef<'a> {
     /// The key of a statement of a group with these parameters.
+    ///
+    /// Costs about 5 ns with one number, and a nanosecond for each 8 bytes of a text. The hash differs from process to
+    /// process: nobody outside can choose parameters that collide.
     #[must_use]
+    #[inline]
     pub fn new(group: u32, statement: u32, values: &'a [ValueRef<'a>]) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (group, statement).hash(&mut hasher);
-        for value in values {
-            match *value {
-                ValueRef::Null => hasher.write_u8(0),
-                ValueRef::Integer(number) => (1_u8, number).hash(&mut hasher),
-                ValueRef::Real(number) => (2_u8, number.to_bits()).hash(&mut hasher),
-                ValueRef::Text(text) => (3_u8, text).hash(&mut hasher),
-                ValueRef::Blob(bytes) => (4_u8, bytes).hash(&mut hasher),
-            }
-        }
-        Self { hash: hasher.finish(), group, statement, values }
+        let hash = Mixer::of_the_process().hash(group, statement, values);
+        Self { hash, group, statement, values }
     }
 
     /// Whether `key` is the same key.
     #[must_use]
+    #[inline]
     pub fn matches(&self, key: &Key) -> bool {
         self.hash == key.hash
             && self.group == key.group

@@ -36,6 +36,7 @@ mod fault;
 mod foreign;
 mod log;
 mod managed;
+mod mixer;
 mod node;
 mod observer;
 mod position;

@@ -58,6 +58,7 @@ impl ValueRef<'_> {
     /// Whether both are the same type with the same bits: `1` is not `1.0`, `0.0` is not `-0.0`,
     /// and a NaN is itself. What a cache key has to compare, where `==` compares numbers.
     #[must_use]
+    #[inline]
     pub fn same(self, other: ValueRef<'_>) -> bool {
         match (self, other) {
             (Self::Null, ValueRef::Null) => true,
@@ -73,6 +74,7 @@ impl ValueRef<'_> {
 impl Value {
     /// This value, borrowed.
     #[must_use]
+    #[inline]
     pub fn borrow(&self) -> ValueRef<'_> {
         match self {
             Self::Null => ValueRef::Null,
