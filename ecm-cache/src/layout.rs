@@ -46,14 +46,6 @@ impl Layout {
         }
     }
 
-    pub(crate) fn entries(&self) -> u64 {
-        self.shards * self.entries_in_a_shard
-    }
-
-    pub(crate) fn weight(&self) -> u64 {
-        self.entries() * self.least_weight
-    }
-
     /// The greatest weight that a shard admits: computed as `quick_cache` does.
     pub(crate) fn largest_entry(&self) -> u64 {
         ((self.least_weight * self.entries_in_a_shard) as f64 * self.hot) as u64
@@ -64,6 +56,16 @@ impl Layout {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    impl Layout {
+        fn entries(&self) -> u64 {
+            self.shards * self.entries_in_a_shard
+        }
+
+        fn weight(&self) -> u64 {
+            self.entries() * self.least_weight
+        }
+    }
 
     #[test]
     fn the_largest_wanted_entry_decides_how_many_shards_there_may_be() {

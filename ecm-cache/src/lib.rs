@@ -8,7 +8,7 @@
 //!
 //! | strategy | feature | what goes first | a hit takes |
 //! |---|---|---|---|
-//! | `Quick` | `quick` | what was asked for once, then what was asked for least lately | a read lock of one part |
+//! | `Quick` | `quick` | what was asked for once, then what was asked for least lately | a read lock of one part, of its own for each thread |
 //! | `Lru` | `lru` | what was not asked for longest | the only lock |
 //! | `Sharded` | `sharded` | the oldest | a read lock of one part |
 //!
@@ -50,6 +50,8 @@ mod bounds;
 mod carried;
 #[cfg(any(feature = "quick", feature = "sharded"))]
 mod counts;
+#[cfg(feature = "quick")]
+mod held;
 #[cfg(feature = "quick")]
 mod layout;
 #[cfg(feature = "quick")]

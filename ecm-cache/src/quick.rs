@@ -3,15 +3,17 @@ use crate::{
     bounds::{bytes, too_old},
     carried::Carried,
     counts::Counts,
+    held::{Held, stripes},
     layout::Layout,
     lookup::Lookup,
 };
+use crossbeam_utils::sync::{ShardedLock, ShardedLockWriteGuard};
 use ecm_core::{Cache, CacheStats, Entry, InvalidConfig, Key, KeyRef, Time};
-use quick_cache::{Lifecycle, OptionsBuilder, Weighter, sync};
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter, unsync};
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -19,14 +21,20 @@ use std::{
 
 /// A cache bounded in entries, bytes and age, which prefers to keep what was asked for again.
 ///
-/// It is `quick_cache`, a CLOCK-Pro cache in shards with a lock each. A hit is a lookup under a read
-/// lock; it allocates nothing and hashes nothing. Eviction is decided in each shard alone, so a cache
-/// that is nearly full may evict a little before its bounds.
+/// It is `quick_cache`, a CLOCK-Pro cache, in shards with a lock each. A hit is a lookup under a read lock, which
+/// hashes nothing; eviction is decided in each shard alone, so a cache that is nearly full may evict a little before
+/// its bounds.
+///
+/// Threads that hit write nothing that another one writes: each takes a read lock of its own, of which
+/// an insertion takes all eight, counts in a place of its own, and takes along a copy of the entry that is its own
+/// where several threads hit the same one. Making that copy is all that a hit ever allocates.
 ///
 /// An entry that has become too old is not served; it is removed when it is asked for, and otherwise
 /// when its place is needed. Nothing else goes unasked.
 pub struct Quick {
-    stored: sync::Cache<Key, Arc<Entry>, Weight, Carried, Collected>,
+    shards: Box<[ShardedLock<Shard>]>,
+    /// How many copies of an entry there may be.
+    stripes: usize,
     config: QuickConfig,
     counts: Counts,
     bytes: AtomicU64,
@@ -36,15 +44,17 @@ pub struct Quick {
     expired: AtomicU64,
 }
 
+type Shard = unsync::Cache<Key, Held, Weight, Carried, Collected>;
+
 /// Bytes, but never less than what the bound on entries asks for: see [`Layout`].
 #[derive(Clone, Copy, Debug)]
 struct Weight {
     least: u64,
 }
 
-impl Weighter<Key, Arc<Entry>> for Weight {
-    fn weight(&self, _key: &Key, entry: &Arc<Entry>) -> u64 {
-        bytes(entry).max(self.least)
+impl Weighter<Key, Held> for Weight {
+    fn weight(&self, _key: &Key, held: &Held) -> u64 {
+        bytes(held.entry()).max(self.least)
     }
 }
 
@@ -52,11 +62,11 @@ impl Weighter<Key, Arc<Entry>> for Weight {
 #[derive(Clone, Copy, Debug)]
 struct Collected;
 
-impl Lifecycle<Key, Arc<Entry>> for Collected {
-    type RequestState = Vec<(Key, Arc<Entry>)>;
+impl Lifecycle<Key, Held> for Collected {
+    type RequestState = Vec<(Key, Held)>;
 
-    fn on_evict(&self, gone: &mut Self::RequestState, key: Key, entry: Arc<Entry>) {
-        gone.push((key, entry));
+    fn on_evict(&self, gone: &mut Self::RequestState, key: Key, held: Held) {
+        gone.push((key, held));
     }
 }
 
@@ -69,21 +79,24 @@ impl Quick {
         config.check()?;
         // More shards than threads that run, so that two of them seldom meet in one.
         let threads = thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self::divided(config, Layout::new(config, threads.saturating_mul(4))))
+        Ok(Self::divided(config, Layout::new(config, threads.saturating_mul(4)), stripes(threads)))
     }
 
-    fn divided(config: &QuickConfig, layout: Layout) -> Self {
+    fn divided(config: &QuickConfig, layout: Layout, stripes: usize) -> Self {
         let whole = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-        let options = OptionsBuilder::new()
-            .shards(whole(layout.shards))
-            .estimated_items_capacity(whole(layout.entries()))
-            .weight_capacity(layout.weight())
-            .hot_allocation(layout.hot)
-            .build()
-            .expect("both capacities are given");
         let weight = Weight { least: layout.least_weight };
+        let shard = || {
+            let options = OptionsBuilder::new()
+                .estimated_items_capacity(whole(layout.entries_in_a_shard))
+                .weight_capacity(layout.entries_in_a_shard * layout.least_weight)
+                .hot_allocation(layout.hot)
+                .build()
+                .expect("both capacities are given");
+            ShardedLock::new(Shard::with_options(options, weight, Carried, Collected))
+        };
         Self {
-            stored: sync::Cache::with_options(options, weight, Carried, Collected),
+            shards: std::iter::repeat_with(shard).take(whole(layout.shards)).collect(),
+            stripes,
             config: config.clone(),
             counts: Counts::default(),
             bytes: AtomicU64::new(0),
@@ -98,26 +111,48 @@ impl Quick {
         too_old(entry, self.config.ttl, now)
     }
 
-    fn gone(&self, removed: Option<(Key, Arc<Entry>)>) {
-        if let Some((_, entry)) = removed {
-            self.bytes.fetch_sub(bytes(&entry), Ordering::Relaxed);
+    /// By the bits in the middle: the table of a shard takes those at both ends.
+    #[inline]
+    fn shard(&self, hash: u64) -> &ShardedLock<Shard> {
+        // Their number is a power of two.
+        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+    }
+
+    /// Also after a panic under the lock: nothing that runs under it is ours to panic.
+    fn write(&self, hash: u64) -> ShardedLockWriteGuard<'_, Shard> {
+        self.shard(hash).write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gone(&self, removed: Option<(Key, Held)>) {
+        if let Some((_, held)) = removed {
+            self.bytes.fetch_sub(bytes(held.entry()), Ordering::Relaxed);
         }
+    }
+
+    /// Removes what was found to be too old.
+    #[cold]
+    fn expire(&self, key: &Lookup<'_>, now: Time) {
+        // Asked again under the lock: by now somebody may have stored a younger one.
+        let removed = self.write(key.0.hash).remove_if(key, |held| self.too_old(held.entry(), now));
+        self.expired.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
+        self.gone(removed);
     }
 }
 
 impl Cache for Quick {
     fn get(&self, key: KeyRef<'_>, now: Time) -> Option<Arc<Entry>> {
         let key = Lookup(key);
-        let found = self.stored.get(&key);
-        if let Some(entry) = found {
-            if !self.too_old(&entry, now) {
+        let shard = self.shard(key.0.hash).read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = shard.get(&key) {
+            let mine = held.mine(self.stripes, self.counts.hits_of_this_stripe());
+            if !self.too_old(mine, now) {
+                let mine = Arc::clone(mine);
+                drop(shard);
                 self.counts.hit();
-                return Some(entry);
+                return Some(mine);
             }
-            // Asked again under the lock: by now somebody may have stored a younger one.
-            let removed = self.stored.remove_if(&key, |entry| self.too_old(entry, now));
-            self.expired.fetch_add(u64::from(removed.is_some()), Ordering::Relaxed);
-            self.gone(removed);
+            drop(shard);
+            self.expire(&key, now);
         }
         self.counts.miss();
         None
@@ -127,7 +162,8 @@ impl Cache for Quick {
         if bytes(&entry) > self.config.max_entry_bytes {
             self.rejected.fetch_add(1, Ordering::Relaxed);
             // What it would have taken the place of is out of date all the same.
-            self.gone(self.stored.remove(&key));
+            let removed = self.write(key.hash()).remove(&key);
+            self.gone(removed);
             return;
         }
         let (hash, now) = (key.hash(), entry.stored);
@@ -135,27 +171,32 @@ impl Cache for Quick {
         self.bytes.fetch_add(bytes(&entry), Ordering::Relaxed);
         self.inserted.fetch_add(1, Ordering::Relaxed);
         let mut displaced = Vec::new();
-        self.stored.insert_with_lifecycle(key, entry, &mut displaced);
+        self.write(hash).insert_with_lifecycle(key, Held::new(entry, self.stripes), &mut displaced);
         // What had the same key was replaced, which is no loss.
         let mut replaced = false;
-        for (key, entry) in displaced {
+        for (key, held) in displaced {
             if key.hash() == hash && !replaced {
                 replaced = true;
-            } else if self.too_old(&entry, now) {
+            } else if self.too_old(held.entry(), now) {
                 self.expired.fetch_add(1, Ordering::Relaxed);
             } else {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
             }
-            self.gone(Some((key, entry)));
+            self.gone(Some((key, held)));
         }
     }
 
     fn remove(&self, key: KeyRef<'_>) {
-        self.gone(self.stored.remove(&Lookup(key)));
+        let removed = self.write(key.hash).remove(&Lookup(key));
+        self.gone(removed);
     }
 
     fn clear(&self) {
-        self.stored.drain().for_each(|removed| self.gone(Some(removed)));
+        for shard in &self.shards {
+            // Dropped after the lock is released.
+            let all: Vec<_> = shard.write().unwrap_or_else(PoisonError::into_inner).drain().collect();
+            all.into_iter().for_each(|removed| self.gone(Some(removed)));
+        }
     }
 
     /// As the trait says. Takes the read lock of each shard in turn.
@@ -163,7 +204,8 @@ impl Cache for Quick {
         let mut stats = CacheStats::default();
         stats.hits = self.counts.hits();
         stats.misses = self.counts.misses();
-        stats.entries = u64::try_from(self.stored.len()).unwrap_or(u64::MAX);
+        let entries = |shard: &ShardedLock<Shard>| shard.read().unwrap_or_else(PoisonError::into_inner).len() as u64;
+        stats.entries = self.shards.iter().map(entries).sum();
         stats.bytes = self.bytes.load(Ordering::Relaxed);
         stats.capacity = self.config.max_entries;
         stats.inserted = self.inserted.load(Ordering::Relaxed);
@@ -218,8 +260,7 @@ mod tests {
         let config = QuickConfig::default();
         for most in [1, 2, 8, 64, 1_024] {
             let layout = Layout::new(&config, most);
-            let cache = Quick::divided(&config, layout);
-            assert_eq!(cache.stored.num_shards() as u64, layout.shards, "quick_cache has not chosen otherwise");
+            let cache = Quick::divided(&config, layout, 2);
             for number in 0..200 {
                 store(&cache, number, config.max_entry_bytes);
                 assert!(stored(&cache, number), "one of {} shards has not stored number {number}", layout.shards);
@@ -235,12 +276,10 @@ mod tests {
     #[test]
     fn entries_are_spread_over_all_shards() {
         let config = QuickConfig { max_entry_bytes: 1, ..QuickConfig::default() };
-        let cache = Quick::divided(&config, Layout::new(&config, 64));
-        assert_eq!(cache.stored.num_shards(), 64);
-        let mut counts = [0; 64];
-        for number in 0..6_400 {
-            counts[cache.stored.shard_index(&Lookup(KeyRef::new(0, 0, &[ValueRef::Integer(number)])))] += 1;
-        }
+        let cache = Quick::divided(&config, Layout::new(&config, 64), 2);
+        assert_eq!(cache.shards.len(), 64);
+        (0..6_400).for_each(|number| store(&cache, number, 1));
+        let counts: Vec<_> = cache.shards.iter().map(|shard| shard.read().unwrap().len()).collect();
         // 100 are expected in each, with a standard deviation of 10.
         assert!(counts.iter().all(|count| (50..=150).contains(count)), "{counts:?}");
     }

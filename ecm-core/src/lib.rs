@@ -75,7 +75,7 @@ pub use rows::{Changes, Columns, Flow, Row, Rows};
 pub use savepoints::Savepoints;
 pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
 pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
-pub use striped::Striped;
+pub use striped::{Striped, thread_number};
 pub use time::Time;
 pub use transact::{Commit, Durability, Member, Transact, Written, WrittenRows, WrittenTable};
 pub use value::{Value, ValueRef};

@@ -1,10 +1,8 @@
 use std::{
     cell::Cell,
+    collections::BTreeSet,
     fmt, iter,
-    sync::{
-        OnceLock,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
 };
 
@@ -54,7 +52,7 @@ impl<T> Striped<T> {
     #[inline]
     pub fn mine(&self) -> &T {
         // Their number is a power of two.
-        &self.0[number() & (self.0.len() - 1)].0
+        &self.0[thread_number() & (self.0.len() - 1)].0
     }
 
     /// All of them.
@@ -85,9 +83,13 @@ thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of this thread, in the order in which threads came here.
+/// The number of this thread, from 1: by which it chooses its stripe.
+///
+/// It is for what is striped without being a [`Striped`]. The numbers of threads that have ended are given again, the
+/// lowest first, so that those of a program with few threads differ in their lowest bits. Costs a nanosecond.
+#[must_use]
 #[inline]
-fn number() -> usize {
+pub fn thread_number() -> usize {
     match NUMBER.get() {
         0 => next_number(),
         number => number,
@@ -96,26 +98,72 @@ fn number() -> usize {
 
 #[cold]
 fn next_number() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    let number = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    let number = lock().take();
     NUMBER.set(number);
+    // While the thread ends it keeps its number for ever, which costs nothing but a gap.
+    let _ = TAKEN.try_with(|taken| taken.0.set(number));
     number
+}
+
+/// The numbers that threads have.
+struct Numbers {
+    highest: usize,
+    /// Those below it that no thread has any more.
+    free: BTreeSet<usize>,
+}
+
+static NUMBERS: Mutex<Numbers> = Mutex::new(Numbers { highest: 0, free: BTreeSet::new() });
+
+fn lock() -> MutexGuard<'static, Numbers> {
+    NUMBERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Numbers {
+    fn take(&mut self) -> usize {
+        self.free.pop_first().unwrap_or_else(|| {
+            self.highest += 1;
+            self.highest
+        })
+    }
+}
+
+/// Gives a number back when its thread ends. Apart from [`NUMBER`], which is as cheap as it is because it is
+/// never destroyed: what counts in the destructors after this one goes on to count under the old number.
+struct Taken(Cell<usize>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        lock().free.insert(self.0.get());
+    }
+}
+
+thread_local! {
+    static TAKEN: Taken = const { Taken(Cell::new(0)) };
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{collections::HashSet, ptr, sync::atomic::AtomicU64};
+    use std::{
+        collections::HashSet,
+        ptr,
+        sync::{
+            Barrier,
+            atomic::{AtomicU64, Ordering},
+        },
+    };
 
     #[test]
     fn a_thread_keeps_its_stripe_and_as_many_threads_as_there_are_stripes_have_one_each() {
         let striped = Striped::<AtomicU64>::new();
         let count = striped.iter().count();
         assert!(count.is_power_of_two() && count <= MOST);
+        let together = Barrier::new(count);
         let used: HashSet<usize> = thread::scope(|scope| {
             let threads: Vec<_> = iter::repeat_with(|| {
                 scope.spawn(|| {
                     let mine = ptr::from_ref(striped.mine()) as usize;
+                    together.wait();
                     (0..100).for_each(|_| {
                         striped.mine().fetch_add(1, Ordering::Relaxed);
                         assert_eq!(ptr::from_ref(striped.mine()) as usize, mine);
@@ -127,7 +175,7 @@ mod tests {
             .collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
-        // Numbered one after the other, unless another test starts a thread at this moment.
+        // Numbered one after the other, unless a thread of another test comes in between.
         assert!(used.len() > count / 2, "{used:?}");
         assert_eq!(striped.iter().map(|stripe| stripe.load(Ordering::Relaxed)).sum::<u64>(), 100 * count as u64);
     }
@@ -137,5 +185,31 @@ mod tests {
         let striped = Striped::<AtomicU64>::new();
         let places: Vec<_> = striped.iter().map(|stripe| ptr::from_ref(stripe) as usize).collect();
         assert!(places.iter().all(|place| place % 128 == 0), "{places:?}");
+    }
+
+    #[test]
+    fn threads_that_live_have_numbers_of_their_own_and_those_that_ended_give_theirs_back() {
+        const THREADS: usize = 8;
+        let together = Barrier::new(THREADS);
+        let numbers = || -> Vec<usize> {
+            thread::scope(|scope| {
+                let threads = [(); THREADS].map(|()| {
+                    scope.spawn(|| {
+                        let number = thread_number();
+                        together.wait();
+                        assert_eq!(thread_number(), number);
+                        number
+                    })
+                });
+                threads.map(|thread| thread.join().unwrap()).into()
+            })
+        };
+        let highest = (0..50).map(|_| {
+            let numbers = numbers();
+            assert_eq!(numbers.iter().collect::<HashSet<_>>().len(), THREADS, "{numbers:?}");
+            numbers.into_iter().max().unwrap()
+        });
+        // Other tests have a few at the same time. 50 times 8 would be 400.
+        assert!(highest.max().unwrap() < 200);
     }
 }

@@ -38,6 +38,7 @@ pub(crate) const HOUSE: House = House {
         ("sqlite3-parser", &["ecm-sqlite"]),
         ("prometheus-client", &["ecm-metrics"]),
         ("quick_cache", &["ecm-cache"]),
+        ("crossbeam-utils", &["ecm-cache"]),
         ("dashmap", &["ecm-cache"]),
         ("hashlink", &["ecm-cache"]),
         ("arc-swap", &["ecm"]),
