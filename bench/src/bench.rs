@@ -1,4 +1,4 @@
-use crate::{arguments::Run, balancer, breaker, budget, conditions, memory, pool, sql};
+use crate::{arguments::Run, balancer, breaker, budget, cache, conditions, memory, pool, sql};
 use std::io::{Write, stdout};
 use tokio::runtime::{Handle, Runtime};
 use workload::{Contestant, Line, Plan, Problem, take_turns};
@@ -19,10 +19,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite { name: "budget", run: budget::run },
     Suite { name: "mixed", run: |bench| sql::run(bench, "mixed") },
     Suite { name: "memory", run: memory::run },
-    Suite {
-        name: "cache",
-        run: |bench| bench.nothing_yet("cache", &["hit-1", "hit-2", "miss", "zipf-update", "join"]),
-    },
+    Suite { name: "cache", run: cache::run },
     Suite {
         name: "async",
         run: |bench| bench.nothing_yet("async", &["read-1", "read-64", "hit", "write-64", "write-1000", "mixed-10000"]),

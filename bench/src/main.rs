@@ -10,6 +10,7 @@ mod balancer;
 mod bench;
 mod breaker;
 mod budget;
+mod cache;
 mod conditions;
 mod fairness;
 mod memory;

@@ -56,12 +56,16 @@ impl Keys {
 
     /// The next key, from 1 to [`ROWS`].
     pub fn next_key(&mut self) -> i64 {
+        let random = self.next_random() >> 33;
+        (random % ROWS.unsigned_abs()).cast_signed() + 1
+    }
+
+    pub(crate) fn next_random(&mut self) -> u64 {
         // xorshift64* (Vigna, 2016)
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
-        let random = self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33;
-        (random % ROWS.unsigned_abs()).cast_signed() + 1
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }
 

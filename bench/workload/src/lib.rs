@@ -13,6 +13,7 @@ mod remote;
 mod session;
 mod syncs;
 mod turns;
+mod zipf;
 
 pub use allocations::Counting;
 pub use caller::{Caller, Shape};
@@ -26,3 +27,4 @@ pub use remote::{Hosted, Open, Remote, host};
 pub use session::{Session, Settings, contest};
 pub use syncs::{SYNC_DELAY, SYNC_VFS, record_sync};
 pub use turns::{Plan, take_turns};
+pub use zipf::Zipf;

@@ -112,7 +112,7 @@ mod tests {
     fn the_page_has_room_for_every_suite() {
         let root = crate::manifest_path();
         let page = fs::read_to_string(root.parent().unwrap().join(PAGE)).unwrap();
-        for suite in ["pool", "read", "write", "mixed", "memory", "breaker", "balancer", "budget"] {
+        for suite in ["pool", "read", "write", "mixed", "memory", "cache", "breaker", "balancer", "budget"] {
             assert!(page.contains(&page::begin(suite)) && page.contains(&page::end(suite)), "{suite}");
         }
     }

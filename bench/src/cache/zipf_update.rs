@@ -1,0 +1,184 @@
+use super::{
+    item::{self, NUMBER, UPDATE, cached},
+    watched::{Counter, enter, watch},
+};
+use crate::bench::Bench;
+use ecm::{
+    ConnectionManager,
+    cache::Quick,
+    core::{Cache, Entry, KeyRef, NoCache, Position, Time, Value, ValueRef},
+};
+use std::{path::Path, sync::Arc, time::Duration};
+use tokio::runtime::Handle;
+use workload::{Caller, Contestant, Line, Problem, Zipf, take_turns};
+
+const CASE: &str = "zipf-update";
+
+/// Of so many calls one updates, which makes 5 %.
+const ONE_UPDATES_OF: usize = 20;
+
+/// After so many keys, the same ones come again.
+const KEYS: usize = 1 << 20;
+
+/// Calls of each system before it is timed: the cache has what it will have.
+const WARM: usize = 150_000;
+
+/// Runs the case `zipf-update`: rows of one table by Zipf's law, of which 5 % are updated, by the same law. Every answer is
+/// compared with what was written last.
+///
+/// The oracle knows by construction which row an update touches, and forgets that one: no cache keeps more of these hits.
+pub(super) fn run(bench: &mut Bench, base: &Path) -> Result<(), Problem> {
+    let contestants = contestants(base, &bench.runtime(), WARM)?;
+    let lines = take_turns("cache zipf-update", &bench.plan(), contestants)?;
+    with_kept(lines).iter().try_for_each(|line| bench.tell(line))
+}
+
+/// With the part of the oracle's hits that each system has kept.
+fn with_kept(lines: Vec<Line>) -> Vec<Line> {
+    let ratio = |line: &Line| line.further.get("hit_ratio").and_then(serde_json::Value::as_f64);
+    let oracle = lines.iter().find(|line| line.system == "ecm-oracle").and_then(ratio).filter(|ratio| *ratio > 0.0);
+    let kept = |line: Line| match (ratio(&line), oracle) {
+        (Some(ratio), Some(oracle)) => line.with("kept", (ratio / oracle * 10_000.0).round() / 10_000.0),
+        _ => line,
+    };
+    lines.into_iter().map(kept).collect()
+}
+
+fn contestants(base: &Path, runtime: &Handle, warm: usize) -> Result<Vec<Box<dyn Contestant>>, Problem> {
+    let keys: Arc<[i64]> = Zipf::new(item::ROWS, 0.99).keys(0, KEYS).into();
+    let enter = |name: &str, store: Store| {
+        let expected = (0..=item::ROWS as i64).map(item::number).collect();
+        let mut working = Working { store, keys: Arc::clone(&keys), calls: 0, expected };
+        for _ in 0..warm {
+            working.work().map_err(|error| Problem::during(name, error))?;
+        }
+        Ok::<_, Problem>(enter(CASE, name, runtime, ONE_UPDATES_OF as u32, vec![working]))
+    };
+    let ours = item::manager(base, CASE, item::quick(item::ENTRIES)?)?;
+    let uncached = item::manager(base, "zipf-update-uncached", NoCache)?;
+    let (manager, counter) = (item::manager(base, "zipf-update-oracle", NoCache)?, Counter::default());
+    let oracle = Oracle { manager, cache: item::quick(item::ENTRIES)?, counter: counter.clone() };
+    Ok(vec![
+        watch(enter("ecm", Store::Cached(ours.clone()))?, ours),
+        enter("ecm-uncached", Store::Uncached(uncached))?,
+        watch(enter("ecm-oracle", Store::Oracle(oracle))?, counter),
+    ])
+}
+
+enum Store {
+    Cached(ConnectionManager),
+    Uncached(ConnectionManager),
+    Oracle(Oracle),
+}
+
+/// A cache in the hands of its only caller, who forgets exactly what an update changes.
+struct Oracle {
+    manager: ConnectionManager,
+    cache: Quick,
+    counter: Counter,
+}
+
+impl Oracle {
+    fn read(&self, key: i64) -> Result<i64, String> {
+        let values = [ValueRef::Integer(key)];
+        let key_of_it = KeyRef::new(0, 0, &values);
+        let stored = self.cache.get(key_of_it, Time::START);
+        self.counter.count(stored.is_some());
+        let rows = match stored {
+            Some(entry) => Arc::clone(&entry.rows),
+            None => {
+                let rows = self.manager.query(NUMBER).bind(key).wait().map_err(|error| error.to_string())?;
+                let entry = Entry {
+                    bytes: size_of::<Entry>() + rows.bytes(),
+                    rows: Arc::clone(&rows),
+                    versions: Box::default(),
+                    epoch: 0,
+                    position: Position::default(),
+                    stored: Time::START,
+                    took: Duration::ZERO,
+                };
+                self.cache.insert(key_of_it.to_key(), Arc::new(entry));
+                rows
+            }
+        };
+        match rows.get(0) {
+            Some([Value::Integer(number)]) => Ok(*number),
+            other => Err(format!("{other:?} of {key}")),
+        }
+    }
+}
+
+impl Store {
+    fn read(&self, key: i64) -> Result<i64, String> {
+        match self {
+            Self::Cached(manager) => {
+                cached(manager.query(NUMBER).bind(key)).one().wait().map_err(|error| error.to_string())
+            }
+            Self::Uncached(manager) => manager.query(NUMBER).bind(key).one().wait().map_err(|error| error.to_string()),
+            Self::Oracle(oracle) => oracle.read(key),
+        }
+    }
+
+    fn update(&self, key: i64, number: i64) -> Result<(), String> {
+        let (Self::Cached(manager) | Self::Uncached(manager) | Self::Oracle(Oracle { manager, .. })) = self;
+        let changes = manager.execute(UPDATE).bind(key).bind(number).wait().map_err(|error| error.to_string())?;
+        if let Self::Oracle(oracle) = self {
+            oracle.cache.remove(KeyRef::new(0, 0, &[ValueRef::Integer(key)]));
+        }
+        if changes.rows == 1 { Ok(()) } else { Err(format!("{} rows were changed, not 1", changes.rows)) }
+    }
+}
+
+struct Working {
+    store: Store,
+    keys: Arc<[i64]>,
+    calls: usize,
+    /// What was written last to each row.
+    expected: Vec<i64>,
+}
+
+impl Working {
+    fn work(&mut self) -> Result<(), String> {
+        let key = self.keys[self.calls % self.keys.len()];
+        let expected = &mut self.expected[key as usize];
+        self.calls += 1;
+        if self.calls.is_multiple_of(ONE_UPDATES_OF) {
+            *expected = -(self.calls as i64);
+            return self.store.update(key, *expected);
+        }
+        let number = self.store.read(key)?;
+        if number == *expected { Ok(()) } else { Err(format!("row {key}: {number} was served, {expected} is right")) }
+    }
+}
+
+impl Caller for Working {
+    async fn call(&mut self) -> Result<(), String> {
+        self.work()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_serves_what_was_written_over_and_the_oracle_keeps_most_hits() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.db");
+        item::fill(&base).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let mut lines = Vec::new();
+        for mut contestant in contestants(&base, runtime.handle(), 20_000).unwrap() {
+            contestant.round(Duration::from_millis(20)).unwrap();
+            lines.extend(contestant.finish().unwrap());
+        }
+        let figure = |line: &Line, name: &str| line.further.get(name).and_then(serde_json::Value::as_f64);
+        let lines = with_kept(lines);
+        assert!(lines.iter().all(|line| line.errors == Some(0)), "{lines:?}");
+        let [ours, uncached, oracle] = &lines[..] else { panic!("{lines:?}") };
+        assert!(figure(oracle, "hit_ratio").unwrap() > 0.4 && figure(oracle, "kept") == Some(1.0), "{oracle}");
+        let expected = figure(ours, "hit_ratio").unwrap() / figure(oracle, "hit_ratio").unwrap();
+        assert!((figure(ours, "kept").unwrap() - expected).abs() < 0.001, "{ours}");
+        assert_eq!(figure(uncached, "kept"), None);
+    }
+}
