@@ -66,6 +66,8 @@ mod quick;
 mod quick_config;
 #[cfg(all(feature = "serde", any(feature = "quick", feature = "lru", feature = "sharded")))]
 mod seconds;
+#[cfg(feature = "quick")]
+mod seen;
 #[cfg(feature = "sharded")]
 mod sharded;
 #[cfg(feature = "sharded")]

@@ -6,6 +6,7 @@ use crate::{
     held::{Held, stripes},
     layout::Layout,
     lookup::Lookup,
+    seen::Seen,
 };
 use crossbeam_utils::sync::{ShardedLock, ShardedLockWriteGuard};
 use ecm_core::{Cache, CacheStats, Entry, InvalidConfig, Key, KeyRef, Time};
@@ -14,7 +15,7 @@ use std::{
     fmt,
     sync::{
         Arc, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -29,6 +30,9 @@ use std::{
 /// an insertion takes all eight, counts in a place of its own, and takes along a copy of the entry that is its own
 /// where several threads hit the same one. Making that copy is all that a hit ever allocates.
 ///
+/// Once it is full it wants ([`Cache::wants`]) only what was asked for before: what is asked for once then costs
+/// little, and displaces nothing.
+///
 /// An entry that has become too old is not served; it is removed when it is asked for, and otherwise
 /// when its place is needed. Nothing else goes unasked.
 pub struct Quick {
@@ -37,6 +41,9 @@ pub struct Quick {
     stripes: usize,
     config: QuickConfig,
     counts: Counts,
+    seen: Seen,
+    /// Whether something had to go for something else since everything was forgotten.
+    full: AtomicBool,
     bytes: AtomicU64,
     inserted: AtomicU64,
     rejected: AtomicU64,
@@ -99,6 +106,8 @@ impl Quick {
             stripes,
             config: config.clone(),
             counts: Counts::default(),
+            seen: Seen::new(layout.shards * layout.entries_in_a_shard),
+            full: AtomicBool::new(false),
             bytes: AtomicU64::new(0),
             inserted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
@@ -158,6 +167,10 @@ impl Cache for Quick {
         None
     }
 
+    fn wants(&self, key: KeyRef<'_>) -> bool {
+        !self.full.load(Ordering::Relaxed) || self.seen.again(key.hash)
+    }
+
     fn insert(&self, key: Key, entry: Arc<Entry>) {
         if bytes(&entry) > self.config.max_entry_bytes {
             self.rejected.fetch_add(1, Ordering::Relaxed);
@@ -177,7 +190,13 @@ impl Cache for Quick {
         for (key, held) in displaced {
             if key.hash() == hash && !replaced {
                 replaced = true;
-            } else if self.too_old(held.entry(), now) {
+                self.gone(Some((key, held)));
+                continue;
+            }
+            if !self.full.load(Ordering::Relaxed) {
+                self.full.store(true, Ordering::Relaxed);
+            }
+            if self.too_old(held.entry(), now) {
                 self.expired.fetch_add(1, Ordering::Relaxed);
             } else {
                 self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -192,6 +211,7 @@ impl Cache for Quick {
     }
 
     fn clear(&self) {
+        self.full.store(false, Ordering::Relaxed);
         for shard in &self.shards {
             // Dropped after the lock is released.
             let all: Vec<_> = shard.write().unwrap_or_else(PoisonError::into_inner).drain().collect();

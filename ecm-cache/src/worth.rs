@@ -103,6 +103,10 @@ impl<C: Cache> Cache for ByWorth<C> {
         self.cache.get(key, now)
     }
 
+    fn wants(&self, key: KeyRef<'_>) -> bool {
+        self.cache.wants(key)
+    }
+
     fn insert(&self, key: Key, entry: Arc<Entry>) {
         let (admitted, look) = self.lock().admits(key.hash(), &entry);
         if !admitted {

@@ -18,6 +18,14 @@ pub trait Cache: Send + Sync + Debug {
     /// has read the clock already: a cache reads none.
     fn get(&self, key: KeyRef<'_>, now: Time) -> Option<Arc<Entry>>;
 
+    /// Whether the answer to a key that was looked up in vain is to be stored, asked before it is computed: what is
+    /// not stored need not be gathered. Asking counts as one more time that it was wanted. An answer may be stored all the
+    /// same. *Default:* yes.
+    fn wants(&self, key: KeyRef<'_>) -> bool {
+        let _ = key;
+        true
+    }
+
     /// Stores an entry, in place of any other under that key. May drop it, or others, at will.
     fn insert(&self, key: Key, entry: Arc<Entry>);
 
@@ -34,6 +42,10 @@ pub trait Cache: Send + Sync + Debug {
 impl<C: Cache + ?Sized> Cache for Box<C> {
     fn get(&self, key: KeyRef<'_>, now: Time) -> Option<Arc<Entry>> {
         (**self).get(key, now)
+    }
+
+    fn wants(&self, key: KeyRef<'_>) -> bool {
+        (**self).wants(key)
     }
 
     fn insert(&self, key: Key, entry: Arc<Entry>) {
@@ -218,6 +230,10 @@ impl Cache for NoCache {
         None
     }
 
+    fn wants(&self, _key: KeyRef<'_>) -> bool {
+        false
+    }
+
     fn insert(&self, _key: Key, _entry: Arc<Entry>) {}
 
     fn remove(&self, _key: KeyRef<'_>) {}
@@ -282,6 +298,7 @@ mod tests {
             took: Duration::ZERO,
             bytes: 1,
         };
+        assert!(!NoCache.wants(key));
         NoCache.insert(key.to_key(), Arc::new(entry));
         assert!(NoCache.get(key, Time::START).is_none());
         assert_eq!(NoCache.stats(), CacheStats::default());
