@@ -1,35 +1,25 @@
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
-/// What the statements of a group have cost, roughly, and which answers were asked for lately: what decides whether it
-/// pays to keep an answer, or to wait for somebody else's.
+/// What the statements of a group have cost, roughly: what decides whether it pays to wait for somebody else's answer.
 ///
-/// Plain figures that may be overwritten by those of another statement or key: a wrong guess costs time, nothing else.
+/// Plain figures that may be overwritten by those of another statement: a wrong guess costs time, nothing else.
 #[derive(Debug)]
 pub(crate) struct Costs {
     /// How long a statement took last, in microseconds and one more; 0 for one that did not run yet.
     took: [AtomicU32; STATEMENTS],
-    /// What was asked for lately and not kept, by its hash.
-    asked: OnceLock<Box<[AtomicU32]>>,
 }
 
 const STATEMENTS: usize = 256;
-const ASKED: usize = 1 << 16;
 
 /// Below this nobody waits for an answer of somebody else: waking a thread takes as long.
 const SHARED_FROM: u32 = 50;
 
-/// Below this an answer is kept only if it was asked for before: keeping one takes about half a microsecond.
-const KEPT_AT_ONCE_FROM: u32 = 20;
-
 impl Default for Costs {
     fn default() -> Self {
-        Self { took: [const { AtomicU32::new(0) }; STATEMENTS], asked: OnceLock::new() }
+        Self { took: [const { AtomicU32::new(0) }; STATEMENTS] }
     }
 }
 
@@ -51,37 +41,19 @@ impl Costs {
     pub(crate) fn are_worth_waiting_for(&self, statement: u32) -> bool {
         matches!(class(self.of(statement).load(Ordering::Relaxed)), Class::Unknown | Class::Long)
     }
-
-    /// Whether an answer that depends on single rows should be kept now: not where it costs next to nothing, unless it
-    /// was asked for before.
-    pub(crate) fn are_worth_keeping(&self, statement: u32, hash: u64) -> bool {
-        if class(self.of(statement).load(Ordering::Relaxed)) != Class::Short {
-            return true;
-        }
-        let asked = self.asked.get_or_init(|| std::iter::repeat_with(AtomicU32::default).take(ASKED).collect());
-        let [high, low] = [hash >> 32, hash & 0xffff_ffff].map(|half| u32::try_from(half).unwrap_or(0));
-        let (place, mark) = (&asked[low as usize % ASKED], high | 1);
-        if place.load(Ordering::Relaxed) == mark {
-            return true;
-        }
-        place.store(mark, Ordering::Relaxed);
-        false
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Class {
     Unknown,
     Short,
-    Middling,
     Long,
 }
 
 fn class(micros: u32) -> Class {
     match micros {
         0 => Class::Unknown,
-        short if short <= KEPT_AT_ONCE_FROM => Class::Short,
-        middling if middling <= SHARED_FROM => Class::Middling,
+        short if short <= SHARED_FROM => Class::Short,
         _ => Class::Long,
     }
 }
@@ -91,18 +63,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_short_is_kept_when_it_is_asked_for_again_and_never_waited_for() {
+    fn what_is_short_is_never_waited_for() {
         let costs = Costs::default();
-        assert!(costs.are_worth_keeping(1, 7) && costs.are_worth_waiting_for(1), "nothing is known yet");
-        costs.took(1, Duration::from_micros(3));
-        assert!(!costs.are_worth_waiting_for(1));
-        assert_eq!([costs.are_worth_keeping(1, 7), costs.are_worth_keeping(1, 7)], [false, true]);
-        assert!(!costs.are_worth_keeping(1, 8));
-        costs.took(1, Duration::from_micros(30));
-        assert!(costs.are_worth_keeping(1, 9) && !costs.are_worth_waiting_for(1));
-        costs.took(1, Duration::from_millis(3));
-        assert!(costs.are_worth_keeping(1, 10) && costs.are_worth_waiting_for(1));
-        costs.took(1, Duration::from_secs(100_000));
-        assert!(costs.are_worth_waiting_for(1));
+        assert!(costs.are_worth_waiting_for(1), "nothing is known yet");
+        for (micros, worth) in [(3, false), (30, false), (3_000, true), (49, false), (100_000_000_000, true)] {
+            costs.took(1, Duration::from_micros(micros));
+            assert_eq!(costs.are_worth_waiting_for(1), worth, "{micros}");
+            assert!(costs.are_worth_waiting_for(2));
+        }
     }
 }

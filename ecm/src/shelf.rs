@@ -103,9 +103,9 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    /// Whether an answer that depends on single rows pays.
-    pub(crate) fn is_worth_keeping(&self, key: KeyRef<'_>) -> bool {
-        self.was_kept.get() || self.group.costs.are_worth_keeping(key.statement, key.hash)
+    /// Whether the cache wants the answer that it did not have.
+    pub(crate) fn is_wanted(&self, key: KeyRef<'_>) -> bool {
+        self.was_kept.get() || self.cache.wants(key)
     }
 
     /// The entry under a key, if it is current, or not older than `or_old`.

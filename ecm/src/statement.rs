@@ -240,7 +240,7 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         let values = self.bound.values().ok()?;
         let analysis = &self.bound.statement().analysis;
         let rows = analysis.rows.as_ref().map(|keys| (keys, &*values));
-        if rows.is_some() && !shelf.is_worth_keeping(KeyRef::new(shelf.group(), self.bound.statement().id, &values)) {
+        if !shelf.is_wanted(KeyRef::new(shelf.group(), self.bound.statement().id, &values)) {
             return None;
         }
         shelf.capture(&Reads { tables: &analysis.reads, rows })
