@@ -459,7 +459,6 @@ fn nothing_older_is_served_while_threads_write() {
 }
 
 #[test]
-#[ignore = "the cache does not notice yet what others write"]
 fn nothing_older_is_served_while_threads_and_another_process_write() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rows.db");

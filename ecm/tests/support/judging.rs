@@ -15,7 +15,7 @@ pub(crate) fn ask<B: Backend<Connection: Transact>>(
     sql: &str,
     parameters: &[Value],
 ) -> Result<Arc<Rows>, Error> {
-    manager.query(sql).bind_all(parameters.iter().map(Value::borrow)).cached().wait()
+    manager.query(sql).bind_all(parameters.iter().map(Value::borrow)).wait()
 }
 
 /// The values of an answer, row by row.

@@ -201,7 +201,6 @@ fn every_answer_from_memory_is_the_one_of_plain_sqlite_whatever_the_manager_has_
 }
 
 #[test]
-#[ignore = "the cache does not notice yet what others write"]
 fn every_answer_is_the_one_of_plain_sqlite_whatever_somebody_else_has_written() {
     prove(Place::File, true);
 }

@@ -72,7 +72,10 @@ pub(crate) fn on_manager(
             Ok(())
         }
         Step::Ddl(ddl, By::SomebodyElse) => {
-            let _their_own_error = other.expect("somebody else writes").execute_batch(&ddl.sql(schema));
+            let other = other.expect("somebody else writes");
+            // SQLite prepares by the schema that the connection has read last, and some changes fail by it.
+            let _refreshed = other.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+            let _their_own_error = other.execute_batch(&ddl.sql(schema));
             Ok(())
         }
         Step::Vacuum => {
