@@ -43,7 +43,9 @@ pub struct SqliteConfig {
     pub temp_store: TempStore,
     /// How much of the file is read through a memory map, in bytes; 0 for none.
     ///
-    /// Interplay: pages that are mapped do not fill `cache_size`. A failing disk, or a file that
+    /// Interplay: pages that are mapped do not fill `cache_size`. On Linux the map is kept while others commit, as long
+    /// as the file has the same size; elsewhere SQLite maps the file anew after each commit of another connection,
+    /// which many threads that read beside a writer pay dearly for. A failing disk, or a file that
     /// somebody truncates, then ends the process by a signal instead of an error. Default:
     /// 536,870,912 bytes (512 MiB). At most 2,147,418,112 bytes; memory databases ignore it.
     pub mmap_size: u64,

@@ -56,6 +56,7 @@ mod hold;
 mod kept;
 mod leaked;
 mod location;
+mod mapping;
 mod open;
 mod recording;
 mod row;

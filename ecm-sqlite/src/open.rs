@@ -8,6 +8,7 @@ use crate::{
     guard::{Guard, STEPS_PER_TICK},
     handle,
     location::Location,
+    mapping,
     version::check_version,
 };
 use ecm_core::{Access, Clock, Failure, FaultKind, Kind};
@@ -161,6 +162,9 @@ impl Opening<'_> {
         // What is in memory has nothing to map, and SQLite does not even answer there.
         if place != Place::Memory {
             self.set(&connection, "mmap_size", self.config.mmap_size.cast_signed())?;
+            if self.config.mmap_size > 0 {
+                mapping::keep(&connection);
+            }
         }
         // The governor does it, beside everybody.
         self.set(&connection, "wal_autocheckpoint", 0)?;

@@ -59,6 +59,7 @@ pub(crate) const HOUSE: House = House {
         ("ecm-sqlite/src/handle.rs", "four functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/kept.rs", "keeps statements beside the connection that they borrow"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
+        ("ecm-sqlite/src/mapping.rs", "how a file is mapped is decided by its table of C functions"),
         ("ecm-sqlite/src/statistics.rs", "a setting of SQLite's for the whole process that rusqlite does not wrap"),
         ("ecm-sqlite/tests/statistics.rs", "calls that setting, as the first to use SQLite"),
         (
