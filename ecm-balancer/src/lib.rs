@@ -8,17 +8,34 @@
 //! | [`RoundRobin`] | every fit database in turn, exactly in proportion to its weight |
 //! | [`Priority`] | those of the highest priority in turn, the others only when none of these is fit |
 //! | [`LeastConnections`] | the one with the fewest calls in flight for its weight |
+//! | [`PeakEwma`] | the one that is expected to answer first: latency, calls in flight and failures |
+//! | [`Adaptive`] | as one of these, by what it observes |
+//! | [`PreferTag`], [`RequireTag`] | those with a tag first, or only those, as another balancer picks among them |
 //! | [`Random`] | any, with a chance in proportion to its weight, from a seed |
 
+mod adaptive;
+mod draws;
+mod estimate;
 mod least;
 mod least_connections;
+mod logarithm;
+mod observations;
+mod peak_ewma;
+mod peak_ewma_config;
+mod phase;
 mod priority;
 mod random;
+mod recorder;
 mod round_robin;
 mod shares;
+mod tagged;
 mod turns;
 
+pub use adaptive::Adaptive;
 pub use least_connections::LeastConnections;
+pub use peak_ewma::PeakEwma;
+pub use peak_ewma_config::PeakEwmaConfig;
 pub use priority::Priority;
 pub use random::Random;
 pub use round_robin::RoundRobin;
+pub use tagged::{PreferTag, RequireTag};

@@ -1,9 +1,5 @@
-use crate::shares::Shares;
+use crate::{draws::Draws, shares::Shares};
 use ecm_core::{Balancer, Intent, Mask, Node};
-use std::{
-    hash::{BuildHasher, RandomState},
-    sync::atomic::{AtomicU64, Ordering},
-};
 
 /// Any fit database, with a chance in proportion to its weight.
 ///
@@ -27,32 +23,20 @@ use std::{
 /// ```
 #[derive(Debug)]
 pub struct Random {
-    seed: u64,
-    drawn: AtomicU64,
+    draws: Draws,
 }
 
 impl Random {
     /// With a seed that differs each time; its `Debug` shows it.
     #[must_use]
     pub fn new() -> Self {
-        Self::with_seed(RandomState::new().hash_one(0))
+        Self { draws: Draws::new() }
     }
 
     /// With this seed: the same picks each time. Any number will do.
     #[must_use]
     pub const fn with_seed(seed: u64) -> Self {
-        Self { seed, drawn: AtomicU64::new(0) }
-    }
-
-    /// A number below `bound`, each as likely as any other but for one part in 2^26.
-    fn below(&self, bound: u64) -> u64 {
-        let n = self.drawn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
-        let mut mixed = self.seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        // A multiplication instead of a remainder: Lemire, Fast random integer generation in an interval, 2019.
-        ((u128::from(mixed) * u128::from(bound)) >> 64) as u64
+        Self { draws: Draws::with_seed(seed) }
     }
 }
 
@@ -65,7 +49,7 @@ impl Default for Random {
 impl Balancer for Random {
     fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
         let shares = Shares::of(nodes, fit)?;
-        shares.at(nodes, self.below(shares.turns()))
+        shares.at(nodes, self.draws.below(shares.turns()))
     }
 }
 
@@ -123,13 +107,13 @@ mod tests {
     fn the_numbers_are_those_of_the_reference() {
         // The first outputs of splitmix64.c by Sebastiano Vigna, from the state 1234567, scaled to 2^64.
         let random = Random::with_seed(1_234_567);
-        let drawn = [(); 3].map(|()| random.below(u64::MAX));
+        let drawn = [(); 3].map(|()| random.draws.below(u64::MAX));
         assert_eq!(drawn, [6_457_827_717_110_365_316, 3_203_168_211_198_807_972, 9_817_491_932_198_370_422]);
     }
 
     #[test]
     fn seeds_that_are_not_given_differ() {
-        assert_ne!(Random::new().seed, Random::new().seed);
+        assert_ne!(format!("{:?}", Random::new()), format!("{:?}", Random::new()));
         assert_eq!(Random::new().pick(&nodes([1; 5]), Mask::NONE, &INTENT), None);
     }
 }

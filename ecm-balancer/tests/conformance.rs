@@ -1,7 +1,10 @@
 //! The balancers of this crate keep what every balancer promises.
 
-use ecm_balancer::{LeastConnections, Priority, Random, RoundRobin};
-use ecm_core::testing::conformance;
+use ecm_balancer::{
+    Adaptive, LeastConnections, PeakEwma, PeakEwmaConfig, PreferTag, Priority, Random, RequireTag, RoundRobin,
+};
+use ecm_core::testing::conformance::{self, BalancerException};
+use std::{sync::Arc, time::Duration};
 
 #[test]
 fn round_robin() {
@@ -23,4 +26,33 @@ fn random() {
     for seed in 0..10 {
         conformance::balancer(move || Random::with_seed(seed));
     }
+}
+
+#[test]
+fn peak_ewma() {
+    conformance::balancer(PeakEwma::new);
+    let extremes = [(100, 1, 0), (3_600_000, 3_600_000, 3_600_000)];
+    for (decay, penalty, slow_start) in extremes.map(|(a, b, c)| [a, b, c].map(Duration::from_millis).into()) {
+        let config = PeakEwmaConfig { decay, penalty, slow_start, seed: Some(1) };
+        let clock = Arc::new(ecm_core::testing::TestClock::new());
+        conformance::balancer(move || {
+            PeakEwma::with_config(&config, Arc::clone(&clock) as _).expect("within the limits")
+        });
+    }
+}
+
+#[test]
+fn adaptive() {
+    conformance::balancer(Adaptive::new);
+}
+
+#[test]
+fn tagged() {
+    conformance::balancer(|| PreferTag::new("eu", PeakEwma::new()));
+    conformance::balancer_except(&[BalancerException::Declines], || RequireTag::new("eu", RoundRobin::new()));
+}
+
+#[test]
+fn shared() {
+    conformance::balancer(|| Arc::new(RoundRobin::new()));
 }

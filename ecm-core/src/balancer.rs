@@ -1,5 +1,5 @@
-use crate::{CallKind, Context, Mask, Node, Position};
-use std::{fmt::Debug, time::Duration};
+use crate::{CallKind, Context, Explanation, Mask, Node, Position, Time};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// Picks the database that serves a call. One balancer per group.
 ///
@@ -20,6 +20,48 @@ pub trait Balancer: Send + Sync + Debug {
     /// Not every pick comes to this: a call may be refused or given up before it reaches the database.
     /// And not every end was picked: a call for one database alone asks no balancer.
     fn settled(&self, _nodes: &[Node], _node: usize, _sample: &Sample) {}
+
+    /// As [`pick`](Balancer::pick), where only those in `healthy` are known to be well.
+    ///
+    /// They alone are asked for first. Need overrides that: where none of them is fit, or the balancer wants
+    /// none, it picks among all that are fit. It never overrides `fit`, which is why there are two sets: who is
+    /// ill may still serve, who lags behind or has another role must not. What is in `healthy` and not in
+    /// `fit` does not count; `fit` is never empty.
+    fn choose(&self, nodes: &[Node], fit: Mask, healthy: Mask, intent: &Intent<'_>) -> Option<usize> {
+        let well = fit.and(healthy);
+        if well.is_empty() || well == fit {
+            return self.pick(nodes, fit, intent);
+        }
+        let picked = self.pick(nodes, well, intent).filter(|&index| well.contains(index));
+        picked.or_else(|| self.pick(nodes, fit, intent))
+    }
+
+    /// Why it has picked what it has picked last, for people. *Default:* nothing.
+    ///
+    /// Bounded in size, and free for as long as nobody asks: a balancer may begin to write down what it does
+    /// when it is asked for the first time, and stop when nobody has come back for some decisions.
+    fn explain(&self) -> Explanation {
+        Explanation::default()
+    }
+}
+
+/// Shared: a recipe that gives a clone of it to a manager leaves its maker with a handle to the balancer.
+impl<B: Balancer + ?Sized> Balancer for Arc<B> {
+    fn pick(&self, nodes: &[Node], fit: Mask, intent: &Intent<'_>) -> Option<usize> {
+        (**self).pick(nodes, fit, intent)
+    }
+
+    fn settled(&self, nodes: &[Node], node: usize, sample: &Sample) {
+        (**self).settled(nodes, node, sample);
+    }
+
+    fn choose(&self, nodes: &[Node], fit: Mask, healthy: Mask, intent: &Intent<'_>) -> Option<usize> {
+        (**self).choose(nodes, fit, healthy, intent)
+    }
+
+    fn explain(&self) -> Explanation {
+        (**self).explain()
+    }
 }
 
 /// What a balancer may know about a call before it is sent.
@@ -59,19 +101,28 @@ pub struct Sample {
     pub failed: bool,
     /// Where the commit stands, if there was one.
     pub position: Option<Position>,
+    /// When it ended, by the clock of the manager; `None` if whoever tells has not looked at it.
+    pub ended: Option<Time>,
 }
 
 impl Sample {
     /// A call that took so long.
     #[must_use]
     pub const fn new(took: Duration, failed: bool) -> Self {
-        Self { took, failed, position: None }
+        Self { took, failed, position: None, ended: None }
     }
 
     /// The same, with the position of its commit.
     #[must_use]
     pub const fn at(mut self, position: Option<Position>) -> Self {
         self.position = position;
+        self
+    }
+
+    /// The same, with the moment of its end.
+    #[must_use]
+    pub const fn ended(mut self, at: Time) -> Self {
+        self.ended = Some(at);
         self
     }
 }
@@ -101,6 +152,28 @@ mod tests {
         assert_eq!(FirstFit.pick(&nodes, Mask::first(3), &intent), Some(1));
         assert_eq!(FirstFit.pick(&nodes, Mask::first(3).without(1), &intent), Some(2));
         assert_eq!(FirstFit.pick(&nodes, Mask::first(1), &intent), Some(0));
+    }
+
+    #[test]
+    fn need_overrides_what_is_ill_and_never_what_is_unfit() {
+        let nodes = [node("a", 9), node("b", 5), node("c", 1)];
+        let (intent, all) = (Intent::new(CallKind::Read, &Context::NONE), Mask::first(3));
+        let choose = |fit, healthy| Arc::new(FirstFit).choose(&nodes, fit, healthy, &intent);
+        assert_eq!(choose(all, all), Some(0));
+        assert_eq!(choose(all, all.without(0)), Some(1));
+        assert_eq!(choose(all.without(1), Mask::NONE.with(1)), Some(0), "the healthy one is unfit");
+        assert_eq!(choose(all, Mask::NONE), Some(0), "in need");
+
+        #[derive(Debug)]
+        struct Writable;
+        impl Balancer for Writable {
+            fn pick(&self, nodes: &[Node], fit: Mask, _: &Intent<'_>) -> Option<usize> {
+                fit.iter().find(|&index| nodes[index].writable)
+            }
+        }
+        let nodes = [Node { writable: true, ..node("a", 0) }, node("b", 0)];
+        let healthy = Mask::NONE.with(1);
+        assert_eq!(Writable.choose(&nodes, Mask::first(2), healthy, &intent), Some(0), "it wants none of the healthy");
     }
 
     #[test]

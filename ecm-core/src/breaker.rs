@@ -1,5 +1,5 @@
 use crate::Time;
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// Decides whether a database may be used now. One breaker per database.
 ///
@@ -28,6 +28,27 @@ pub trait Breaker: Send + Sync + Debug {
 
     /// Takes over from the breaker that this one replaces.
     fn resume(&self, _from: BreakerState, _now: Time) {}
+}
+
+/// Shared: a recipe that gives a clone of it to a manager leaves its maker with a handle to the breaker.
+impl<B: Breaker + ?Sized> Breaker for Arc<B> {
+    #[inline]
+    fn admit(&self, now: Time) -> Result<Permit, Rejected> {
+        (**self).admit(now)
+    }
+
+    #[inline]
+    fn record(&self, permit: Permit, outcome: Outcome, now: Time) {
+        (**self).record(permit, outcome, now);
+    }
+
+    fn state(&self) -> BreakerState {
+        (**self).state()
+    }
+
+    fn resume(&self, from: BreakerState, now: Time) {
+        (**self).resume(from, now);
+    }
 }
 
 /// Leave to make one call: plain data, so that admitting shares no counter.

@@ -50,6 +50,7 @@ pub struct Load {
     /// In each stripe, the calls that have started there less those that have ended there.
     pending: Striped<AtomicI64>,
     ewma: AtomicU64,
+    phase: AtomicU64,
 }
 
 impl Load {
@@ -77,6 +78,13 @@ impl Load {
     #[must_use]
     pub fn ewma(&self) -> &AtomicU64 {
         &self.ewma
+    }
+
+    /// Another word that belongs to the group's balancer, for when the database has joined, failed or healed, or
+    /// the like; 0 at first.
+    #[must_use]
+    pub fn phase(&self) -> &AtomicU64 {
+        &self.phase
     }
 }
 

@@ -54,6 +54,9 @@ const SERVES: &str = "picks one of plain databases";
 const PROMISES: &[Promise<Make>] = &[
     Promise { name: "picks only what is fit", holds: picks_only_what_is_fit },
     Promise { name: SERVES, holds: serves },
+    Promise { name: "serves who is ill only in need", holds: serves_the_ill_in_need },
+    Promise { name: "picks what is fit even in need", holds: picks_what_is_fit_in_need },
+    Promise { name: "explains itself at any time", holds: explains },
     Promise { name: "bears every figure", holds: bears_every_figure },
     Promise { name: "leaves counting the calls in flight to the caller", holds: leaves_counting },
     Promise { name: "bears picks that never end", holds: bears_picks_that_never_end },
@@ -125,6 +128,66 @@ fn serves(make: &Make) -> Result<(), String> {
         for fit in sets(nodes.len()) {
             let picked = picked(&*balancer, &nodes, fit)?;
             ensure(picked.is_some(), || format!("it wants none of {} of them, {fit:?}", nodes.len()))?;
+        }
+    }
+    Ok(())
+}
+
+fn serves_the_ill_in_need(make: &Make) -> Result<(), String> {
+    for group in [plain, motley] {
+        for nodes in SIZES.map(group) {
+            let (balancer, all) = (make(), Mask::first(nodes.len()));
+            for healthy in sets(nodes.len()) {
+                for _ in 0..5 {
+                    let well = picked(&*balancer, &nodes, healthy)?;
+                    let chosen = balancer.choose(&nodes, all, healthy, &INTENT);
+                    // Whom it wants among the healthy, it has to take there.
+                    let right = well.is_none() || chosen.is_some_and(|index| healthy.contains(index));
+                    ensure(right, || format!("it chose {chosen:?} where {healthy:?} of {} are healthy", nodes.len()))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn picks_what_is_fit_in_need(make: &Make) -> Result<(), String> {
+    for nodes in SIZES.map(plain) {
+        let (balancer, all) = (make(), Mask::first(nodes.len()));
+        for fit in sets(nodes.len()) {
+            for healthy in [Mask::NONE, all.minus(fit), all.minus(fit).with(fit.lowest().unwrap_or(0))] {
+                let chosen = balancer.choose(&nodes, fit, healthy, &INTENT);
+                let right = chosen.is_none_or(|index| fit.contains(index));
+                ensure(right, || format!("it chose {chosen:?} of {fit:?}, {healthy:?} being healthy"))?;
+                let serves = chosen.is_some() || picked(&*balancer, &nodes, fit)?.is_none();
+                ensure(serves, || format!("it chose nobody of {fit:?}, {healthy:?} being healthy"))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn explains(make: &Make) -> Result<(), String> {
+    let (balancer, nodes) = (make(), motley(12));
+    for count in [2, 8, 12] {
+        for _ in 0..3_000 {
+            if let Some(index) = picked(&*balancer, &nodes[..count], Mask::first(count))? {
+                balancer.settled(&nodes[..count], index, &Sample::new(Duration::from_millis(1), index == 1));
+            }
+            if count == 8 {
+                balancer.explain();
+            }
+        }
+        let explanation = balancer.explain();
+        let entries = explanation.decisions.len().max(explanation.changes.len());
+        ensure(entries <= 1_000, || format!("it has kept {entries} entries"))?;
+        for decision in &explanation.decisions {
+            let known = |name: &str| nodes.iter().any(|node| *node.name == *name);
+            let compared = decision.scores.iter().all(|score| known(&score.database));
+            ensure(known(&decision.picked) && compared, || format!("it names nobody of the group: {decision:?}"))?;
+            let scores = &decision.scores;
+            let among = scores.is_empty() || scores.iter().any(|score| score.database == decision.picked);
+            ensure(among, || format!("who was picked was not compared: {decision:?}"))?;
         }
     }
     Ok(())

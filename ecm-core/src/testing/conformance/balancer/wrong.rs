@@ -1,5 +1,5 @@
 use super::*;
-use crate::{FirstFit, testing::conformance::promise::each_is_caught};
+use crate::{Decision, Explanation, FirstFit, testing::conformance::promise::each_is_caught};
 use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 /// Picks the first fit database, but for one flaw.
@@ -15,6 +15,9 @@ struct Flawed {
 enum Flaw {
     IgnoresTheMask,
     WantsNone,
+    LikesTheIll,
+    NeedBeatsFitness,
+    ExplainsOthers,
     AddsWeightsUp,
     CountsInFlight,
     WaitsForEnds,
@@ -23,9 +26,12 @@ enum Flaw {
     SharesItsAnswer,
 }
 
-const FLAWS: [(Flaw, &str); 8] = [
+const FLAWS: [(Flaw, &str); 11] = [
     (Flaw::IgnoresTheMask, "picks only what is fit"),
     (Flaw::WantsNone, "picks one of plain databases"),
+    (Flaw::LikesTheIll, "serves who is ill only in need"),
+    (Flaw::NeedBeatsFitness, "picks what is fit even in need"),
+    (Flaw::ExplainsOthers, "explains itself at any time"),
     (Flaw::AddsWeightsUp, "bears every figure"),
     (Flaw::CountsInFlight, "leaves counting the calls in flight to the caller"),
     (Flaw::WaitsForEnds, "bears picks that never end"),
@@ -67,6 +73,23 @@ impl Balancer for Flawed {
             _ => {}
         }
         Some(first)
+    }
+
+    fn choose(&self, nodes: &[Node], fit: Mask, healthy: Mask, intent: &Intent<'_>) -> Option<usize> {
+        let well = fit.and(healthy);
+        match self.flaw {
+            Some(Flaw::LikesTheIll) => self.pick(nodes, fit, intent),
+            Some(Flaw::NeedBeatsFitness) if well.is_empty() => (nodes.len() > fit.len()).then(|| nodes.len() - 1),
+            _ => self.pick(nodes, if well.is_empty() { fit } else { well }, intent),
+        }
+    }
+
+    fn explain(&self) -> Explanation {
+        let mut explanation = Explanation::default();
+        if self.flaw == Some(Flaw::ExplainsOthers) {
+            explanation.decisions.push(Decision::new("somebody else", Vec::new()));
+        }
+        explanation
     }
 
     fn settled(&self, _nodes: &[Node], _node: usize, _sample: &Sample) {
