@@ -5,7 +5,10 @@ use std::time::Duration;
 const TICK: u32 = 36;
 const TICK_NANOS: u32 = 22;
 
-/// Where a difference of ticks is cut off: 52 days.
+/// How many binary digits beyond those of a logarithm a fall has.
+const FINER: u32 = 4;
+
+/// The most ticks of a span: 52 days.
 const FAR: i64 = 1 << 30;
 
 /// A moment in units of 2^22 nanoseconds, 4.2 milliseconds; 36 bits of it last 9 years, and wrap around.
@@ -18,11 +21,10 @@ impl Tick {
         Self((time.as_nanos() >> TICK_NANOS) & MASK)
     }
 
-    /// How many ticks after `earlier` this is, or before it; some days at most.
+    /// How many ticks after `earlier` this is, or before it: less than 2^35.
     #[inline]
     pub(crate) fn since(self, earlier: Self) -> i64 {
-        let ahead = (self.0.wrapping_sub(earlier.0) << (64 - TICK)) as i64 >> (64 - TICK);
-        ahead.clamp(-FAR, FAR)
+        (self.0.wrapping_sub(earlier.0) << (64 - TICK)) as i64 >> (64 - TICK)
     }
 
     pub(crate) fn ticks(span: Duration) -> i64 {
@@ -71,7 +73,8 @@ impl Estimate {
 /// How an estimate loses weight.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Decay {
-    /// By how much a logarithm falls in a tick, in units of 2^-32.
+    /// By how much a logarithm falls in a tick, in units of 2^-26: less than 2^23, so that the product with any
+    /// span has room in 64 bits.
     fall: i64,
     per_tick: f64,
     /// A sample that is no peak and comes sooner than this has next to no weight, and is not looked at.
@@ -82,14 +85,14 @@ impl Decay {
     /// To 1/e in this time.
     pub(crate) fn over(tau: Duration) -> Self {
         let per_tick = f64::from(1 << TICK_NANOS) / tau.as_nanos() as f64;
-        let fall = per_tick * std::f64::consts::LOG2_E * (1_u64 << 32) as f64;
+        let fall = per_tick * std::f64::consts::LOG2_E * f64::from(1_u32 << (FRACTION + FINER));
         Self { fall: fall.round() as i64, per_tick, step: (Tick::ticks(tau) >> 10).max(1) }
     }
 
     /// By how much the logarithm has fallen after so many ticks.
     #[inline]
     pub(crate) fn after(&self, ticks: i64) -> i64 {
-        (ticks * self.fall) >> (32 - FRACTION)
+        (ticks * self.fall) >> FINER
     }
 
     /// `seen` after a sample, or nothing if that changes nothing.
@@ -151,7 +154,7 @@ mod tests {
         }
 
         #[test]
-        fn a_word_says_what_was_put_in(log2 in 1_i64..1 << 28, at in 0_u64..1 << TICK, ahead in -FAR..FAR) {
+        fn a_word_says_what_was_put_in(log2 in 1_i64..1 << 28, at in 0_u64..1 << TICK, ahead in -(1_i64 << 35)..1 << 35) {
             let estimate = Estimate::new(log2, Tick(at));
             prop_assert_eq!((estimate.log2(), estimate.at()), (log2, Tick(at)));
             let other = Tick(at.wrapping_add(ahead as u64) & MASK);

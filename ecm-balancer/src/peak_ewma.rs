@@ -116,17 +116,20 @@ impl PeakEwma {
             (false, 0) => estimate.log2() - self.decay.after(latest.since(estimate.at()).max(0)),
             (false, _) => estimate.log2(),
         };
-        let ramp = match Phase::from_word(node.load.phase().load(Ordering::Relaxed)) {
-            Phase::Since(begun) if self.slow_start > 0 => self.ramp(latest.since(begun)),
-            _ => 0,
-        };
-        let weight = if node.weight == 1 { 0 } else { log2(u64::from(node.weight)) };
-        expected + log2(u64::from(pending) + 1) + ramp - weight
+        // The common cases first: nothing in flight, and one weight for all.
+        let queued = if pending == 0 { expected } else { expected + log2(u64::from(pending) + 1) };
+        let weighed = if node.weight == 1 { queued } else { queued - log2(u64::from(node.weight)) };
+        match node.load.phase().load(Ordering::Relaxed) {
+            0 => weighed,
+            phase => weighed + self.ramp(phase, latest),
+        }
     }
 
-    /// What a database costs more that has served for so many ticks.
-    #[inline]
-    fn ramp(&self, served: i64) -> i64 {
+    /// What a database costs more that serves since lately.
+    #[cold]
+    fn ramp(&self, phase: u64, latest: Tick) -> i64 {
+        let Phase::Since(begun) = Phase::from_word(phase) else { return 0 };
+        let served = latest.since(begun);
         if served >= self.slow_start {
             return 0;
         }
@@ -150,8 +153,12 @@ impl PeakEwma {
 
     #[inline]
     fn better_of_two(&self, nodes: &[Node], fit: Mask, latest: Tick) -> Option<(usize, usize)> {
-        let (first, second) = self.draws.two_below(fit.len() as u32);
-        let (first, second) = (fit.nth(first)?, fit.nth(second)?);
+        let (mut first, mut second) = self.draws.two_below(nodes.len() as u32);
+        // Mostly all are fit. Of the pairs of which both are, each is as likely as any other.
+        if !(fit.contains(first) && fit.contains(second)) {
+            (first, second) = self.draws.two_below(fit.len() as u32);
+            (first, second) = (fit.nth(first)?, fit.nth(second)?);
+        }
         // Which one is drawn first is random, and so is whom a tie favours.
         let worse = self.cost(&nodes[second], latest) < self.cost(&nodes[first], latest);
         Some(if worse { (second, first) } else { (first, second) })
@@ -220,9 +227,16 @@ impl Balancer for PeakEwma {
         }
         let word = node.load.ewma();
         let mut seen = word.load(Ordering::Relaxed);
-        let failing = Phase::from_word(node.load.phase().load(Ordering::Relaxed)) == Phase::Failing;
-        if failing || Estimate(seen).is_none() {
-            return self.begun(node, sample.took, now);
+        let phase = node.load.phase().load(Ordering::Relaxed);
+        match Phase::from_word(phase) {
+            _ if Estimate(seen).is_none() => return self.begun(node, sample.took, now),
+            Phase::Failing => return self.begun(node, sample.took, now),
+            Phase::Since(begun) if now.since(begun) >= self.slow_start => {
+                // Unless it has failed in the meantime.
+                let (settled, order) = (Phase::Settled.word(), Ordering::Relaxed);
+                let _ = node.load.phase().compare_exchange(phase, settled, order, order);
+            }
+            _ => {}
         }
         // A sample that is lost because others come at the same time does no harm.
         for _ in 0..3 {

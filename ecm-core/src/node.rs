@@ -56,6 +56,7 @@ pub struct Load {
 impl Load {
     /// Calls that were sent there and have not ended. Not of one moment, where others begin and end meanwhile.
     #[must_use]
+    #[inline]
     pub fn pending(&self) -> u32 {
         let pending: i64 = self.pending.iter().map(|stripe| stripe.load(Ordering::Relaxed)).sum();
         // A call that ends elsewhere than it began may be seen to end alone.
@@ -76,6 +77,7 @@ impl Load {
 
     /// A word that belongs to the group's balancer, for a moving average or the like; 0 at first.
     #[must_use]
+    #[inline]
     pub fn ewma(&self) -> &AtomicU64 {
         &self.ewma
     }
@@ -83,6 +85,7 @@ impl Load {
     /// Another word that belongs to the group's balancer, for when the database has joined, failed or healed, or
     /// the like; 0 at first.
     #[must_use]
+    #[inline]
     pub fn phase(&self) -> &AtomicU64 {
         &self.phase
     }
