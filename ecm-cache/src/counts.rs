@@ -21,6 +21,7 @@ impl Counts {
     }
 
     /// The hits of this thread, and of others that count where it counts.
+    #[cfg(feature = "quick")]
     #[inline]
     pub(crate) fn hits_of_this_stripe(&self) -> u64 {
         self.0.mine().hits.load(Ordering::Relaxed)

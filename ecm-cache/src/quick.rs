@@ -70,10 +70,30 @@ impl Weighter<Key, Held> for Weight {
 struct Collected;
 
 impl Lifecycle<Key, Held> for Collected {
-    type RequestState = Vec<(Key, Held)>;
+    type RequestState = Displaced;
 
-    fn on_evict(&self, gone: &mut Self::RequestState, key: Key, held: Held) {
-        gone.push((key, held));
+    fn on_evict(&self, displaced: &mut Displaced, key: Key, held: Held) {
+        displaced.push((key, held));
+    }
+}
+
+/// What one insertion has pushed out: mostly one entry, for which it asks for no memory.
+#[derive(Debug, Default)]
+struct Displaced {
+    first: Option<(Key, Held)>,
+    others: Vec<(Key, Held)>,
+}
+
+impl Displaced {
+    fn push(&mut self, gone: (Key, Held)) {
+        match self.first {
+            None => self.first = Some(gone),
+            Some(_) => self.others.push(gone),
+        }
+    }
+
+    fn into_each(self) -> impl Iterator<Item = (Key, Held)> {
+        self.first.into_iter().chain(self.others)
     }
 }
 
@@ -183,11 +203,11 @@ impl Cache for Quick {
         // Before it can be removed again, so that the sum never falls below zero.
         self.bytes.fetch_add(bytes(&entry), Ordering::Relaxed);
         self.inserted.fetch_add(1, Ordering::Relaxed);
-        let mut displaced = Vec::new();
+        let mut displaced = Displaced::default();
         self.write(hash).insert_with_lifecycle(key, Held::new(entry, self.stripes), &mut displaced);
         // What had the same key was replaced, which is no loss.
         let mut replaced = false;
-        for (key, held) in displaced {
+        for (key, held) in displaced.into_each() {
             if key.hash() == hash && !replaced {
                 replaced = true;
                 self.gone(Some((key, held)));
