@@ -1,4 +1,4 @@
-use crate::{ManagerConfig, manager::Shared, topology::Topology};
+use crate::{ManagerConfig, currency::Reads, manager::Shared, topology::Topology};
 use ecm_core::{Backend, Cache, CacheStats, InvalidConfig, Transact};
 use std::sync::{Arc, PoisonError, atomic::Ordering};
 
@@ -39,6 +39,21 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         // Kept until the manager goes, as every version: without what is in it.
         current.cache.clear();
         Ok(made)
+    }
+
+    /// Opens what tells of the writes of others, where answers are kept: now, since no call that asks for something else
+    /// should wait for it.
+    pub(crate) fn look_for_writes(&self) {
+        let topology = self.topologies.current();
+        if !topology.config.enable_query_cache {
+            return;
+        }
+        for group in &topology.groups {
+            if let Some(source) = group.source() {
+                let nothing = Reads { tables: &[], rows: None };
+                drop(group.members[source].currency.capture(&nothing, &group.shared.statements));
+            }
+        }
     }
 
     /// The figures of all caches so far.

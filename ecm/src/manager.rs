@@ -343,7 +343,9 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
             self.0.recipes.check(&config).map_err(|error| Error::new(Kind::Invalid, error))?;
             let cache = self.0.cache_for(current, &config).map_err(invalid)?;
             Ok((current.with_config(config, cache), ()))
-        })
+        })?;
+        self.0.look_for_writes();
+        Ok(())
     }
 
     /// The configuration in force.
@@ -401,6 +403,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         if let Some(group) = self.topologies.current().group(&group) {
             group.shared.statements.clear();
         }
+        self.look_for_writes();
         if self.observers.wants(Interest::DATABASES) {
             self.observers.event(&Event::Registered { database: &name });
         }
