@@ -11,7 +11,9 @@ use crate::{
     hold::Hold,
     kept::Cached,
     row::{Bound, SqliteRow},
+    schema_facts::SchemaFacts,
     sqlite::Shared,
+    tally::{self, Tally},
     wal_index::Header,
 };
 use ecm_core::{
@@ -57,6 +59,8 @@ pub struct SqliteConnection {
     /// Whether `PRAGMA synchronous` stands higher than configured, for one transaction.
     pub(crate) synced: bool,
     functions: OnceCell<Functions>,
+    /// What telling rows apart asks of the schema.
+    pub(crate) facts: SchemaFacts,
     interrupt: Arc<Interrupter>,
     place: String,
     /// Dropped last, when the connection is closed.
@@ -104,6 +108,7 @@ impl SqliteConnection {
             lent_raw: false,
             synced: false,
             functions: OnceCell::new(),
+            facts: SchemaFacts::default(),
             interrupt,
             place: database.describe(),
             presence,
@@ -446,9 +451,11 @@ impl Connection for SqliteConnection {
         let mut prepared = self.bound(statement, parameters)?;
         handle::forget_last_insert_rowid(&db.connection);
         let before = db.connection.total_changes();
+        let mut tally = Tally::of(db, &prepared);
         let mut rows = prepared.raw_query();
-        while rows.next().map_err(|error| db.explain(error))?.is_some() {}
+        while rows.next().inspect_err(|_| tally::fail(&mut tally)).map_err(|error| db.explain(error))?.is_some() {}
         drop(rows);
+        drop(tally);
         // A statement that is not a change leaves the count of the one before it.
         let changed = db.connection.total_changes() != before;
         let rowid = db.connection.last_insert_rowid();
@@ -467,9 +474,10 @@ impl Connection for SqliteConnection {
     ) -> Result<(), Failure> {
         let db = self.db_ref();
         let mut prepared = self.bound(statement, parameters)?;
+        let mut tally = Tally::of(db, &prepared);
         let mut rows = prepared.raw_query();
         let mut columns: Option<Arc<Columns>> = None;
-        while let Some(row) = rows.next().map_err(|error| db.explain(error))? {
+        while let Some(row) = rows.next().inspect_err(|_| tally::fail(&mut tally)).map_err(|error| db.explain(error))? {
             // The first step may have prepared the statement anew, after a change of the schema.
             let columns = columns.get_or_insert_with(|| {
                 let analysed = &statement.analysis.columns;

@@ -1,4 +1,4 @@
-use crate::{Statement, engine::Engine, guard::Guard, kept::Cached};
+use crate::{Statement, engine::Engine, guard::Guard, kept::Cached, schema_facts::may_replace, write_log::Text};
 use rusqlite::{Connection, MAIN_DB, Params, Result, Row, blob::Blob};
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -23,7 +23,7 @@ impl Db {
     /// # Errors
     /// SQL that is wrong or not allowed here, and more than one statement.
     pub fn prepare(&self, sql: &str) -> Result<Statement<'_>> {
-        match self.logged(None, || self.connection.prepare(sql)) {
+        match self.logged(self.once(sql), || self.connection.prepare(sql)) {
             Ok(statement) => Ok(Statement::own(self, statement)),
             Err(error) => Err(self.explain(error)),
         }
@@ -45,22 +45,27 @@ impl Db {
     pub(crate) fn take_cached(&self, sql: &str) -> Result<Cached<'_>> {
         let prepared = if self.guard.logs_writes() {
             // The driver's key is the text without white space around it.
-            self.logged(Some(sql.trim()), || self.connection.take(sql))
+            self.logged(Text::Cached(sql.trim()), || self.connection.take(sql))
         } else {
             self.connection.take(sql)
         };
         prepared.map_err(|error| self.explain(error))
     }
 
+    /// What is to be known of a text that is prepared for one use.
+    pub(crate) fn once(&self, sql: &str) -> Text<'static> {
+        Text::Once { replaces: self.guard.follows_rows() && may_replace(sql) }
+    }
+
     /// Prepares something, and keeps what it writes as part of the transaction.
-    pub(crate) fn logged<T>(&self, cached: Option<&str>, prepare: impl FnOnce() -> T) -> T {
+    pub(crate) fn logged<T>(&self, text: Text<'_>, prepare: impl FnOnce() -> T) -> T {
         // Not locked meanwhile: the authorizer is asked.
         if let Some(mut writes) = self.guard.writes() {
             writes.open();
         }
         let prepared = prepare();
         if let Some(mut writes) = self.guard.writes() {
-            writes.close(cached);
+            writes.close(text);
         }
         prepared
     }

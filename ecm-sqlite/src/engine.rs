@@ -9,7 +9,7 @@ use crate::{
     leaked,
     wal_index::{Look, WalIndex},
 };
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, ffi, hooks::Action};
 use std::{
     ffi::CStr,
     fmt,
@@ -180,6 +180,19 @@ impl Engine {
     /// Resets every statement that is still running, and answers how many there were.
     pub(crate) fn reset_running(&mut self) -> usize {
         self.kept.alone(leaked::reset_running)
+    }
+
+    /// Has this called for each row that is inserted, updated or deleted, with its table and its number; `None` for
+    /// nobody. SQLite's hook of updates: there are rows of which it is not told.
+    ///
+    /// # Errors
+    /// A hook that could not be installed.
+    pub(crate) fn set_update_hook<F>(&mut self, hook: Option<F>) -> rusqlite::Result<()>
+    where
+        F: FnMut(&str, i64) + Send + 'static,
+    {
+        let hook = hook.map(|mut hook| move |_: Action, _: &str, table: &str, row: i64| hook(table, row));
+        self.kept.alone(|connection| connection.update_hook(hook))
     }
 
     /// The connection, to do anything with: also to exchange it for another one, or to close it.

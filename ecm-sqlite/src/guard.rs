@@ -50,6 +50,8 @@ pub(crate) struct Guard {
     refusal: Mutex<Option<String>>,
     /// What the transaction writes; `None` on a connection that only reads.
     writes: Option<Mutex<WriteLog>>,
+    /// Whether the hook of updates is installed, so that what is written is told by rows.
+    follows_rows: AtomicBool,
     /// Where in the log the last commit ended; 0 if it wrote nothing.
     committed_at: AtomicU32,
 }
@@ -92,6 +94,7 @@ impl Guard {
             recording: Mutex::default(),
             refusal: Mutex::default(),
             writes: (access == Access::Write).then(Mutex::default),
+            follows_rows: AtomicBool::new(false),
             committed_at: AtomicU32::new(0),
         }
     }
@@ -238,6 +241,15 @@ impl Guard {
     /// Whether it is kept what is written: on a connection that writes.
     pub(crate) fn logs_writes(&self) -> bool {
         self.writes.is_some()
+    }
+
+    /// Remembers whether the hook of updates is installed.
+    pub(crate) fn follow_rows(&self, follow: bool) {
+        self.follows_rows.store(follow, Relaxed);
+    }
+
+    pub(crate) fn follows_rows(&self) -> bool {
+        self.follows_rows.load(Relaxed)
     }
 
     /// The log was written up to this frame by a commit: what the hook of the log is told.

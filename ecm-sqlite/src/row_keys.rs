@@ -1,4 +1,4 @@
-use crate::guard::{Guard, Mode};
+use crate::{guard::Guard, integer_key::IntegerKey};
 use ecm_core::RowKeys;
 use rusqlite::{Connection, Statement};
 use sqlite3_parser::{
@@ -11,9 +11,6 @@ use sqlite3_parser::{
     },
 };
 use std::fmt::Write as _;
-
-/// What every table with row numbers calls them, unless a column has that name.
-const ROW_NUMBER: [&str; 3] = ["rowid", "oid", "_rowid_"];
 
 /// The rows that decide the answer of `statement`, which SQLite has accepted and which reads no table
 /// but `table`, an ordinary one.
@@ -30,13 +27,14 @@ pub(crate) fn row_keys(
     let number_of = |name: &str| statement.parameter_index(name).ok().flatten();
     let compared = number_parameters(sql, number_of).and_then(|text| Compared::of(&text));
     let Some(compared) = compared.filter(|compared| compared.table == table) else { return Ok(None) };
-    for condition in compared.conditions {
-        if is_row_number(connection, guard, table, &condition.column)? {
-            let parameters = condition.parameters.into_iter().map(|number| number - 1).collect();
-            return Ok(Some(RowKeys { table: table.into(), parameters }));
-        }
+    if compared.conditions.is_empty() {
+        return Ok(None);
     }
-    Ok(None)
+    let Some(key) = IntegerKey::of(connection, guard, table)? else { return Ok(None) };
+    Ok(compared.conditions.into_iter().find(|condition| key.is(&condition.column)).map(|condition| {
+        let parameters = condition.parameters.into_iter().map(|number| number - 1).collect();
+        RowKeys { table: table.into(), parameters }
+    }))
 }
 
 /// The text with each parameter written as `?` and its number, as SQLite counts them. `None` for a text
@@ -160,30 +158,4 @@ fn parameter(expression: &Expr<'_>) -> Option<usize> {
 fn unquoted(name: &str) -> String {
     let inner = name.strip_prefix(['"', '`', '[']).and_then(|rest| rest.strip_suffix(['"', '`', ']'])).unwrap_or(name);
     inner.to_ascii_lowercase()
-}
-
-/// Whether a column of an ordinary table is its integer primary key, under whatever name.
-///
-/// SQLite is asked which column its row number is: a type of `INTEGER PRIMARY KEY` does not tell, since
-/// with `DESC` the column is another one, and `rowid` may be the name of any column.
-fn is_row_number(connection: &Connection, guard: &Guard, table: &str, column: &str) -> rusqlite::Result<bool> {
-    let _entered = guard.enter(Mode::End);
-    let mut columns = connection.prepare_cached("select lower(name), pk from pragma_table_xinfo(?1, 'main')")?;
-    let columns: Vec<(String, bool)> =
-        columns.query_map([table], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-    let is_column = |name: &str| columns.iter().any(|(column, _)| column == name);
-    // Of a table without a key of this kind SQLite says `rowid` too, so a column of that name would deceive.
-    if is_column("rowid") {
-        return Ok(false);
-    }
-    guard.start_recording();
-    let prepared = connection.prepare(&format!("select rowid from main.\"{}\"", table.replace('"', "\"\"")));
-    let seen = guard.stop_recording();
-    if prepared.is_err() {
-        // It has none: it is WITHOUT ROWID.
-        return Ok(false);
-    }
-    let key = columns.iter().find(|(name, key)| *key && seen.columns.iter().any(|(_, read)| read == name));
-    let Some((key, _)) = key else { return Ok(false) };
-    Ok(column == key || (ROW_NUMBER.contains(&column) && !is_column(column)))
 }

@@ -1,4 +1,7 @@
-use crate::Db;
+use crate::{
+    Db,
+    tally::{self, Tally},
+};
 use rusqlite::{Result, Row};
 use std::{fmt, marker::PhantomData};
 
@@ -8,12 +11,14 @@ use std::{fmt, marker::PhantomData};
 /// instead, or that the call has used up its time.
 pub struct Rows<'s> {
     db: &'s Db,
+    /// Reset when it is dropped, which is before the tally is.
     inner: rusqlite::Rows<'s>,
+    tally: Option<Tally<'s>>,
 }
 
 impl<'s> Rows<'s> {
-    pub(crate) fn new(db: &'s Db, inner: rusqlite::Rows<'s>) -> Self {
-        Self { db, inner }
+    pub(crate) fn new(db: &'s Db, inner: rusqlite::Rows<'s>, tally: Option<Tally<'s>>) -> Self {
+        Self { db, inner, tally }
     }
 
     /// The next row; `None` after the last one.
@@ -22,8 +27,11 @@ impl<'s> Rows<'s> {
     /// Whatever SQLite says.
     #[expect(clippy::should_implement_trait, reason = "a row borrows from the rows, which no iterator can express")]
     pub fn next(&mut self) -> Result<Option<&Row<'s>>> {
-        let db = self.db;
-        self.inner.next().map_err(|error| db.explain(error))
+        let Self { db, inner, tally } = self;
+        inner.next().map_err(|error| {
+            tally::fail(tally);
+            db.explain(error)
+        })
     }
 
     /// The rows as `map` makes them.

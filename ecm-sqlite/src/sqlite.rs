@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     kept: AtomicBool,
     /// Until when nobody begins to hold a snapshot, in nanoseconds of the clock; 0 at first.
     free_until: AtomicU64,
+    /// Whether somebody depends on single rows.
+    follow_rows: AtomicBool,
     /// Keeps the log short; none for a database without one.
     governor: OnceLock<Option<Arc<Governor>>>,
 }
@@ -161,6 +163,11 @@ impl Shared {
         self.written.store(true, Ordering::Relaxed);
     }
 
+    /// Whether writers are to tell which rows they write.
+    pub(crate) fn follows_rows(&self) -> bool {
+        self.follow_rows.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn was_written(&self) -> bool {
         self.written.load(Ordering::Relaxed)
     }
@@ -250,6 +257,17 @@ impl Backend for Sqlite {
 
     fn foreign_writes(&self, clock: &Arc<dyn Clock>) -> Result<ForeignWrites, Failure> {
         anchor::foreign_writes(self, clock)
+    }
+
+    /// As the trait says. Rows are told apart of tables with an integer primary key, in a file with a log: those
+    /// that SQLite's hook of updates names, at most 1,024 of a table, where it is certain that no others were
+    /// written. Any row counts as written after a change of a key, a `REPLACE` where something else than the key is
+    /// unique, a blob that is written in place, a statement that failed or wrote rows that the hook is not told of
+    /// (a table without row numbers, a virtual one, one that is emptied at once), and after more than 64 different
+    /// statements. Asking for it costs each row that is written some ten nanoseconds, and each transaction the
+    /// lists.
+    fn follow_rows(&self, wanted: bool) {
+        self.shared.follow_rows.store(wanted, Ordering::Relaxed);
     }
 
     fn describe(&self) -> String {

@@ -1,4 +1,8 @@
-use crate::{Db, MappedRows, Rows, kept::Cached};
+use crate::{
+    Db, MappedRows, Rows,
+    kept::Cached,
+    tally::{self, Tally},
+};
 use rusqlite::{Params, Result, Row};
 use std::fmt;
 
@@ -35,7 +39,10 @@ impl<'c> Statement<'c> {
     /// Parameters that do not fit.
     pub fn query<P: Params>(&mut self, params: P) -> Result<Rows<'_>> {
         let db = self.db;
-        Ok(Rows::new(db, self.running()?.query(params)?))
+        db.still_in_transaction()?;
+        self.lends_rows = true;
+        let tally = Tally::of(db, self.inner());
+        Ok(Rows::new(db, self.inner_mut().query(params)?, tally))
     }
 
     /// Starts it, and answers its rows as `map` makes them.
@@ -67,8 +74,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// No row, and whatever SQLite or `map` says.
     pub fn query_row<T, P: Params, F: FnOnce(&Row<'_>) -> Result<T>>(&mut self, params: P, map: F) -> Result<T> {
-        let row = self.ready()?.query_row(params, map);
-        row.map_err(|error| self.db.explain(error))
+        self.run(|statement| statement.query_row(params, map))
     }
 
     /// The only row, as `map` makes it.
@@ -76,8 +82,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// No row, a second row, and whatever SQLite or `map` says.
     pub fn query_one<T, P: Params, F: FnOnce(&Row<'_>) -> Result<T>>(&mut self, params: P, map: F) -> Result<T> {
-        let row = self.ready()?.query_one(params, map);
-        row.map_err(|error| self.db.explain(error))
+        self.run(|statement| statement.query_one(params, map))
     }
 
     /// Whether it answers at least one row.
@@ -85,8 +90,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// Whatever SQLite says.
     pub fn exists<P: Params>(&mut self, params: P) -> Result<bool> {
-        let exists = self.ready()?.exists(params);
-        exists.map_err(|error| self.db.explain(error))
+        self.run(|statement| statement.exists(params))
     }
 
     /// Runs it, and answers how many rows it changed.
@@ -94,8 +98,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// Whatever SQLite says, a connection that only reads, and a statement that answers rows.
     pub fn execute<P: Params>(&mut self, params: P) -> Result<usize> {
-        let changes = self.ready()?.execute(params);
-        changes.map_err(|error| self.db.explain(error))
+        self.run(|statement| statement.execute(params))
     }
 
     /// Runs it, and answers the rowid of the one row that it inserted.
@@ -103,8 +106,7 @@ impl<'c> Statement<'c> {
     /// # Errors
     /// As [`execute`](Statement::execute), and if it changed another number of rows than one.
     pub fn insert<P: Params>(&mut self, params: P) -> Result<i64> {
-        let rowid = self.ready()?.insert(params);
-        rowid.map_err(|error| self.db.explain(error))
+        self.run(|statement| statement.insert(params))
     }
 
     /// The number of columns; 0 for one that answers no rows.
@@ -145,15 +147,15 @@ impl<'c> Statement<'c> {
         }
     }
 
-    /// As [`ready`](Self::ready), for what hands out rows.
-    fn running(&mut self) -> Result<&mut rusqlite::Statement<'c>> {
-        self.lends_rows = true;
-        self.ready()
-    }
-
-    fn ready(&mut self) -> Result<&mut rusqlite::Statement<'c>> {
-        self.db.still_in_transaction()?;
-        Ok(self.inner_mut())
+    /// Runs it to its end, or to where `run` has seen enough.
+    fn run<T>(&mut self, run: impl FnOnce(&mut rusqlite::Statement<'c>) -> Result<T>) -> Result<T> {
+        let db = self.db;
+        db.still_in_transaction()?;
+        let mut tally = Tally::of(db, self.inner());
+        run(self.inner_mut()).map_err(|error| {
+            tally::fail(&mut tally);
+            db.explain(error)
+        })
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{
-    SqliteConnection, Synchronous,
+    Db, SqliteConnection, Synchronous,
     control::Control,
     fault::{code_of, failed, refused, worded},
     guard::Mode,
@@ -7,6 +7,7 @@ use crate::{
 };
 use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Stamp, Transact, Written};
 use rusqlite::ffi;
+use std::sync::Arc;
 
 impl Transact for SqliteConnection {
     /// As the trait says. Waiting for the write lock ends with the configured time or the limit of
@@ -22,6 +23,7 @@ impl Transact for SqliteConnection {
             self.set_synchronous(Mode::Begin, Synchronous::Full)?;
             self.synced = true;
         }
+        self.follow_rows();
         let guard = &self.tx.db.guard;
         self.presence.enter(|| guard.time_left());
         if let Err(error) = self.control(Mode::Begin, Control::BeginImmediate) {
@@ -32,11 +34,18 @@ impl Transact for SqliteConnection {
         let db = self.db_ref();
         db.guard.set_in_transaction(true);
         db.guard.take_committed_at();
-        if db.guard.writes().is_some_and(|mut writes| writes.begin()) {
-            db.connection.flush_prepared_statement_cache();
-        }
         // Nobody else can commit from here on.
         let begun = db.connection.look().map(|look| look.header);
+        let (follows, changes) = (db.guard.follows_rows(), db.connection.total_changes());
+        if let Some(beginning) = db.guard.writes().map(|mut writes| writes.begin(follows, changes)) {
+            if beginning.forgets_statements {
+                db.connection.flush_prepared_statement_cache();
+            }
+            if beginning.schema_may_differ || begun != self.course.known {
+                self.facts.forget();
+            }
+        }
+        let db = self.db_ref();
         handle::forget_last_insert_rowid(&db.connection);
         self.course.begun = begun;
         self.course.alone = false;
@@ -46,8 +55,10 @@ impl Transact for SqliteConnection {
     fn enter(&mut self) -> Result<(), Failure> {
         self.db_ref().still_in_transaction()?;
         self.control(Mode::Begin, Control::Savepoint)?;
-        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.enter());
-        handle::forget_last_insert_rowid(&self.db_ref().connection);
+        let db = self.db_ref();
+        let changes = db.connection.total_changes();
+        db.guard.writes().into_iter().for_each(|mut writes| writes.enter(changes));
+        handle::forget_last_insert_rowid(&db.connection);
         Ok(())
     }
 
@@ -73,7 +84,7 @@ impl Transact for SqliteConnection {
         } else {
             match self.control(Mode::End, Control::Release) {
                 Ok(()) => {
-                    self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(true));
+                    self.leave_part(true);
                     return Member::Kept;
                 }
                 Err(error) => error,
@@ -88,6 +99,9 @@ impl Transact for SqliteConnection {
     /// would find them there: it is rolled back if another commit could be put in their place, and unknown
     /// otherwise.
     fn commit(&mut self) -> Commit {
+        // While nobody else can change the schema, and before anything is decided: a disk that fails may end the
+        // transaction.
+        self.learn_schema();
         if let Err(gone) = self.db_ref().still_in_transaction() {
             self.end_transaction();
             return Commit::RolledBack(gone.into());
@@ -132,9 +146,10 @@ impl Transact for SqliteConnection {
     }
 
     fn writing(&mut self) -> Written {
+        self.learn_schema();
         let db = self.db_ref();
         match db.guard.writes() {
-            Some(mut writes) if !db.is_marked() => writes.written(),
+            Some(mut writes) if !db.is_marked() => writes.written(&self.facts),
             _ => Written::Everything,
         }
     }
@@ -146,7 +161,7 @@ impl Transact for SqliteConnection {
         let moved = self.course.known != self.course.begun;
         let db = self.db_ref();
         match db.guard.writes() {
-            Some(mut writes) if exactly => match writes.written() {
+            Some(mut writes) if exactly => match writes.written(&self.facts) {
                 // Something was written of which no statement has told.
                 Written::Tables(tables) if tables.is_empty() && moved => Written::Everything,
                 written => written,
@@ -175,13 +190,60 @@ impl Transact for SqliteConnection {
 }
 
 impl SqliteConnection {
+    /// Installs the hook of updates, or takes it away, as it is wanted for the transaction that begins next. Without a
+    /// log nothing is known exactly, and no row is asked for.
+    fn follow_rows(&mut self) {
+        if self.db_ref().is_marked() {
+            return;
+        }
+        let Db { connection, guard, .. } = &mut self.tx.db;
+        let wanted = self.shared.follows_rows() && connection.look().is_some();
+        if wanted == guard.follows_rows() {
+            return;
+        }
+        let hook = wanted.then(|| {
+            let guard = Arc::clone(guard);
+            move |table: &str, row: i64| guard.writes().into_iter().for_each(|mut writes| writes.touch(table, row))
+        });
+        let installed = connection.set_update_hook(hook).is_ok();
+        guard.follow_rows(wanted && installed);
+    }
+
+    /// Makes sure that all is known that telling rows apart takes, and that all that has run was counted.
+    fn learn_schema(&mut self) {
+        let Db { connection, guard, .. } = &self.tx.db;
+        if !guard.follows_rows() || self.is_autocommit() {
+            return;
+        }
+        let changes = connection.total_changes();
+        let unknown = guard.writes().map(|mut writes| {
+            writes.settle(changes);
+            writes.unknown_tables(&self.facts)
+        });
+        // What somebody else has committed, too, is everything anyway.
+        if let Some(unknown) = unknown
+            && !unknown.is_empty()
+            && self.course.known == self.course.begun
+        {
+            // Of what cannot be asked any row counts as written.
+            let _stays_unknown = self.facts.learn(connection, guard, &unknown);
+        }
+    }
+
+    /// The part that began last has ended.
+    fn leave_part(&self, kept: bool) {
+        let db = self.db_ref();
+        let changes = db.connection.total_changes();
+        db.guard.writes().into_iter().for_each(|mut writes| writes.leave(kept, changes));
+    }
+
     /// Undoes what the member did, and forgets its savepoint; false if the transaction is gone.
     fn undo_member(&mut self) -> bool {
         let undo = |this: &Self| {
             let undone = this.control(Mode::End, Control::RollbackTo);
             undone.and_then(|()| this.control(Mode::End, Control::Release)).is_ok()
         };
-        self.db_ref().guard.writes().into_iter().for_each(|mut writes| writes.leave(false));
+        self.leave_part(false);
         if undo(self) {
             return true;
         }

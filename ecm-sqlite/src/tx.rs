@@ -1,5 +1,8 @@
-use crate::{Db, fault};
-use rusqlite::{Params, Result, blob::Blob, ffi};
+use crate::{
+    Db, fault,
+    tally::{self, Tally},
+};
+use rusqlite::{Batch, Params, Result, blob::Blob, fallible_iterator::FallibleIterator, ffi};
 use std::ops;
 
 /// What a closure that writes is given: a [`Db`] inside a transaction that ECM commits.
@@ -28,7 +31,21 @@ impl Tx {
     /// Whatever SQLite says about the first one that fails; those before it have run.
     pub fn execute_batch(&self, sql: &str) -> Result<()> {
         self.inside()?;
-        self.db.logged(None, || self.db.connection.execute_batch(sql)).map_err(|error| self.db.explain(error))
+        let db = &self.db;
+        let text = db.once(sql);
+        let mut statements = Batch::new(&db.connection, sql);
+        while let Some(mut statement) = db.logged(text, || statements.next()).map_err(|error| db.explain(error))? {
+            let mut tally = Tally::of(db, &statement);
+            // One step, as the driver does: of a query the rest is not looked at.
+            let mut rows = statement.raw_query();
+            let step = rows.next().map(|_| ());
+            drop(rows);
+            step.map_err(|error| {
+                tally::fail(&mut tally);
+                db.explain(error)
+            })?;
+        }
+        Ok(())
     }
 
     /// The rowid of the last row that this closure has inserted; 0 if it has inserted none.
