@@ -68,8 +68,12 @@ fn base(folder: &Path, chinook: &Path) -> Result<(PathBuf, &'static str), Proble
 fn contestants(base: &Path, runtime: &Handle) -> Result<Vec<Box<dyn Contestant>>, Problem> {
     let enter = |name: &str, manager: &ConnectionManager, caches, decodes| {
         let mut working = Working { manager: manager.clone(), caches, decodes, keys: Keys::of(0), calls: 0 };
-        for _ in 0..4 * PAGES {
+        // Among them is a write: the first one of a manager makes everything out of date.
+        for _ in 0..BATCH {
             working.work().map_err(|error| Problem::during(name, error))?;
+        }
+        for page in (1..=PAGES).chain(1..=PAGES) {
+            working.ask(page).map_err(|error| Problem::during(name, error))?;
         }
         Ok::<_, Problem>(enter(CASE, name, runtime, BATCH, vec![working]))
     };
@@ -107,7 +111,11 @@ impl Working {
             let changes = call.wait().map_err(|error| error.to_string())?;
             return if changes.rows == 1 { Ok(()) } else { Err(format!("{} rows were changed", changes.rows)) };
         }
-        let call = self.manager.query(PAGE).bind(key % PAGES + 1);
+        self.ask(key % PAGES + 1)
+    }
+
+    fn ask(&self, page: i64) -> Result<(), String> {
+        let call = self.manager.query(PAGE).bind(page);
         let call = if self.caches { cached(call) } else { call };
         let rows = if self.decodes {
             call.all::<(String, String, String)>().wait().map(|rows| rows.len())
@@ -144,7 +152,7 @@ mod tests {
             assert_eq!(line.errors, Some(0), "{line}");
             let ratio = line.further.get("hit_ratio").and_then(serde_json::Value::as_f64);
             assert_eq!(ratio.is_some(), !line.system.ends_with("uncached"));
-            assert!(ratio.is_none_or(|ratio| ratio > 0.98), "{line}");
+            assert!(ratio.is_none_or(|ratio| ratio == 1.0), "{line}");
         }
     }
 }
