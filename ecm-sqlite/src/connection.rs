@@ -36,7 +36,8 @@ const BETWEEN_TWO: Duration = Duration::from_millis(1);
 /// the same snapshot if nobody has committed since, in whatever process; that takes some
 /// nanoseconds to see. It does so only where it pays and is in nobody's way: after four loans in a row
 /// that found nothing changed, until the first change, at most for 50 ms, for 5 ms when it is not lent,
-/// and until somebody who waits for a lock, or [`Sqlite::let_go`], asks. Nothing is held before
+/// and until somebody who waits for a lock, or [`Sqlite::let_go`], asks; not while the log is being moved into the file.
+/// Nothing is held before
 /// [`idle`](Connection::idle) was called once on any connection of the database.
 pub struct SqliteConnection {
     pub(crate) tx: Tx,
@@ -366,8 +367,10 @@ impl Connection for SqliteConnection {
         let loan = self.loan.take();
         let db = self.db_ref();
         if self.hold.is_pinned() {
-            // A transaction that an error or the borrower has ended is not held, whatever we remember.
-            if !self.spoilt && !db.is_marked() && db.connection.can_be_held() {
+            // A transaction that an error or the borrower has ended is not held, whatever we remember. Nor is one that
+            // somebody has asked for: the next loan may be a long time away.
+            let asked = self.hold.is_asked_for(self.shared.requests_to_let_go());
+            if !(asked || self.spoilt || db.is_marked()) && db.connection.can_be_held() {
                 db.guard.end_loan();
                 return CheckIn::Clean;
             }

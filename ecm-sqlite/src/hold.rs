@@ -66,6 +66,11 @@ impl Hold {
         !pin.loans.is_multiple_of(LOANS_PER_CLOCK) || now().since(pin.since) < LONGEST
     }
 
+    /// Whether somebody has asked to let go since the snapshot was taken; `request` is the number of the last request.
+    pub(crate) fn is_asked_for(&self, request: u64) -> bool {
+        self.pin.as_ref().is_some_and(|pin| pin.request != request)
+    }
+
     /// Whether nothing but its age has ended the held snapshot, while it stands in the way of moving the log.
     pub(crate) fn has_aged(&self, look: &Look, request: u64) -> bool {
         let same = |pin: &Pin| pin.header == look.header && pin.request == request;

@@ -110,7 +110,7 @@ impl Sqlite {
     }
 
     /// Asks every connection to let go of the snapshot that it holds between loans. Each does so
-    /// before its next loan, or when it is told that it is idle.
+    /// at the end of the loan that it is in, before its next one, or when it is told that it is idle.
     ///
     /// For who waits until no reader stands in the way: a checkpoint that empties the log. A
     /// connection that waits for the write lock asks by itself.

@@ -78,6 +78,13 @@ fn observed(place: &Place) -> Arc<Told> {
     told
 }
 
+/// A database on this disk, whose log is to be short.
+fn on(disk: &FaultyDisk, clock: &TestClock) -> Place {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Sqlite::open(folder.path().join("test.db")).config(config(20)).vfs(disk.name());
+    Place { folder, database, clock: Arc::new(clock.clone()) }
+}
+
 #[test]
 fn a_commit_moves_nothing_and_another_thread_moves_it_all_once_the_log_is_long_enough() {
     let clock = TestClock::new();
@@ -185,9 +192,7 @@ fn a_disk_that_fails_in_a_checkpoint_is_told_tried_again_ever_more_rarely_and_lo
             }
             let clock = TestClock::new();
             let disk = FaultyDisk::new();
-            let folder = tempfile::tempdir().unwrap();
-            let database = Sqlite::open(folder.path().join("test.db")).config(config(20)).vfs(disk.name());
-            let place = Place { folder, database, clock: Arc::new(clock.clone()) };
+            let place = on(&disk, &clock);
             let mut writer = place.writer();
             write(&mut writer, |tx| tx.execute_batch("create table t(id integer primary key, v)").unwrap());
             let told = observed(&place);
@@ -216,6 +221,68 @@ fn a_disk_that_fails_in_a_checkpoint_is_told_tried_again_ever_more_rarely_and_lo
             assert_eq!(check, "ok");
         }
     }
+}
+
+#[test]
+fn what_was_moved_is_on_the_disk_before_those_who_commit_wait_for_the_rest() {
+    let clock = TestClock::new();
+    let disk = FaultyDisk::new();
+    let place = on(&disk, &clock);
+    let mut writer = place.writer();
+    write(&mut writer, |tx| tx.execute_batch("create table t(id integer primary key, v)").unwrap());
+    let told = observed(&place);
+    (0..5).for_each(|_| insert(&mut writer));
+    let mut reader = place.reader();
+    reader.check_out(Loan::Read).unwrap();
+    reader.db().query_row("select count(*) from t", [], |_| Ok(())).unwrap();
+    // The reader keeps SQLite from moving all, after which it would sync the file by itself.
+    disk.harm(Operation::Sync, Harm::Error).on(Stored::Database);
+    (0..20).for_each(|_| insert(&mut writer));
+    until("the file was synced, which fails", || !told.failed.lock().unwrap().is_empty());
+    assert!(told.failed.lock().unwrap()[0].0.contains("could not be synced"), "{told:?}");
+    disk.heal();
+    assert_eq!(reader.check_in(), CheckIn::Clean);
+    until("the log is whole in the file", || {
+        clock.advance(Duration::from_secs(5));
+        let log = log(&place);
+        log.last_failure.is_none() && log.backfilled == log.frames
+    });
+    assert_eq!(count(&mut reader), 25);
+}
+
+#[test]
+fn while_frames_are_moved_no_reader_holds_a_snapshot() {
+    let clock = TestClock::new();
+    let mut was_seen = false;
+    for _attempt in 0..20 {
+        let disk = FaultyDisk::new();
+        let place = on(&disk, &clock);
+        let mut writer = place.writer();
+        write(&mut writer, |tx| tx.execute_batch("create table t(id integer primary key, v)").unwrap());
+        let mut reader = place.kept_reader();
+        (0..8).for_each(|_| _ = count(&mut reader));
+        assert!(reader.idle(clock.now()).is_some(), "nothing is in the way of holding one");
+        disk.harm(Operation::Sync, Harm::Delay(Duration::from_millis(300))).on(Stored::Database);
+        while log(&place).frames < 20 {
+            insert(&mut writer);
+        }
+        until("frames are being moved", || disk.struck() > 0);
+        (0..8).for_each(|_| _ = count(&mut reader));
+        let is_held = reader.idle(clock.now()).is_some();
+        // Else the machine was so slow that they are not being moved any more.
+        if log(&place).checkpoints == 0 {
+            assert!(!is_held);
+            was_seen = true;
+            disk.heal();
+            until("all are moved", || log(&place).checkpoints > 0);
+            until("one is held again", || {
+                (0..8).for_each(|_| _ = count(&mut reader));
+                reader.idle(clock.now()).is_some()
+            });
+            break;
+        }
+    }
+    assert!(was_seen, "in none of 20 attempts a reader was quick enough");
 }
 
 #[test]

@@ -212,6 +212,18 @@ fn a_request_to_let_go_is_obeyed_by_every_reader_before_its_next_loan() {
 }
 
 #[test]
+fn what_is_asked_for_during_a_loan_is_let_go_of_at_its_end_and_not_only_before_the_next_one() {
+    let place = Place::new();
+    let mut reader = held(&place);
+    reader.check_out(Loan::Read).unwrap();
+    place.database.let_go();
+    assert_eq!(count(reader.db()), 0, "the loan keeps what it has");
+    assert_eq!(reader.check_in(), CheckIn::Clean);
+    assert!(!pinned(&place));
+    assert_eq!(read(&mut reader, count), 0);
+}
+
+#[test]
 fn a_writer_that_waits_for_the_lock_makes_the_readers_let_go() {
     let place = Place::new();
     let mut reader = held(&place);

@@ -103,9 +103,10 @@ impl Escalation {
         }
     }
 
-    /// From how many frames on those who commit should wait.
+    /// From how many frames on those who commit should wait, whatever is left: so late that what is moved beside them is
+    /// mostly moved by then, on a slow disk too, and so early that the log stays below twice its threshold.
     pub(crate) fn high_water(threshold: u32) -> u32 {
-        threshold.saturating_add(threshold / 2)
+        threshold.saturating_add(threshold / 4 * 3)
     }
 
     /// What is to be done about this log.
@@ -252,7 +253,8 @@ mod tests {
         }
         assert_eq!(escalation.next(seen(130, 120)), Step::Empty { cut: false });
         assert_eq!(escalation.next(seen(130, 115)), Step::Backfill);
-        assert_eq!(escalation.next(seen(150, 115)), Step::Empty { cut: false });
+        assert_eq!(escalation.next(seen(174, 115)), Step::Backfill);
+        assert_eq!(escalation.next(seen(175, 115)), Step::Empty { cut: false });
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(crate) struct Governor {
     /// From how many frames on it acts; 0 for never.
     threshold: u32,
     gate: Gate,
+    /// Whether frames are being moved, after which the log may have to be emptied.
+    moving: AtomicBool,
     /// Whose readers are asked to let go.
     shared: Weak<Shared>,
     observers: Mutex<Vec<Weak<dyn LogObserver>>>,
@@ -75,6 +77,7 @@ impl Governor {
             opener: Opener::of(database)?,
             threshold: database.config.wal_autocheckpoint,
             gate: Gate::default(),
+            moving: AtomicBool::new(false),
             shared: Arc::downgrade(&database.shared),
             observers: Mutex::default(),
             clock: Mutex::default(),
@@ -107,9 +110,9 @@ impl Governor {
         }
     }
 
-    /// Whether readers should hold nothing, since somebody waits for them.
+    /// Whether readers should hold nothing, since somebody waits for them, or is about to.
     pub(crate) fn wants_readers_gone(&self) -> bool {
-        self.gate.is_closed()
+        self.moving.load(Ordering::Relaxed) || self.gate.is_closed()
     }
 
     pub(crate) fn observe(&self, observer: Weak<dyn LogObserver>) {

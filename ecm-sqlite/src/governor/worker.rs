@@ -66,6 +66,7 @@ impl Governor {
                     Work { governor: &self, clock, checkpointer: None, escalation, told: false, rested: None };
                 self.gate.open(true);
                 while work.goes_on(&self) {}
+                self.moving.store(false, Ordering::Relaxed);
                 lock(&self.figures).vain_since = None;
             }
             *lock(&self.interrupt) = None;
@@ -121,14 +122,13 @@ impl Work<'_> {
             // The journal mode was changed, and commits call nobody any more.
             Ok(None) => return false,
             Err(error) => {
+                self.governor.moving.store(false, Ordering::Relaxed);
                 self.failed(&error);
                 return self.pause_if_asked(ring);
             }
         };
-        if self.rested == Some(seen) {
-            return self.rest(seen);
-        }
-        let step = self.escalation.next(seen);
+        let step = if self.rested == Some(seen) { Step::Rest } else { self.escalation.next(seen) };
+        self.free_the_log(matches!(step, Step::Backfill | Step::Empty { .. }));
         match step {
             Step::Rest => return self.rest(seen),
             Step::Pause(pause) => self.pause(pause, seen, ring),
@@ -138,6 +138,18 @@ impl Work<'_> {
             }
         }
         true
+    }
+
+    /// Says whether frames are being moved. From the beginning of that on readers hold no snapshot, and let go of those
+    /// they hold, so that none is in the way when the log is to be emptied: whoever waits for the gate by then would
+    /// not come back to let go.
+    fn free_the_log(&self, moving: bool) {
+        if !self.governor.moving.swap(moving, Ordering::Relaxed)
+            && moving
+            && let Some(shared) = self.governor.shared.upgrade()
+        {
+            shared.ask_to_let_go();
+        }
     }
 
     fn look(&mut self) -> rusqlite::Result<Option<Seen>> {
@@ -158,7 +170,7 @@ impl Work<'_> {
         let Some(checkpointer) = &self.checkpointer else { return };
         let taken = match step {
             Step::Empty { cut } => self.empty(checkpointer, cut),
-            _ => checkpointer.backfill(),
+            _ => self.backfill(checkpointer, before),
         };
         match taken.and_then(|outcome| Ok((outcome, self.look()?))) {
             Ok((outcome, after)) => {
@@ -168,6 +180,18 @@ impl Work<'_> {
             }
             Err(error) => self.failed(&error),
         }
+    }
+
+    /// Moves frames beside everybody. Where more have come meanwhile, SQLite leaves what was moved to be written to
+    /// the disk by whoever moves the last of them, which may be while those who commit wait: done here, they do not
+    /// wait for that.
+    fn backfill(&self, checkpointer: &Checkpointer, before: Seen) -> rusqlite::Result<Outcome> {
+        let outcome = checkpointer.backfill()?;
+        let after = checkpointer.look()?;
+        if after.is_some_and(|after| after.backfilled > before.backfilled && !after.is_whole()) {
+            checkpointer.sync()?;
+        }
+        Ok(outcome)
     }
 
     /// Empties the log while nobody of this process commits.
@@ -313,6 +337,7 @@ impl Wake for Ring {
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
         if let Some(governor) = self.0 {
+            governor.moving.store(false, Ordering::Relaxed);
             governor.gate.worker_is_gone();
         }
     }
