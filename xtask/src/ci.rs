@@ -1,4 +1,5 @@
 use crate::{
+    conformance,
     error::{Error, Result},
     features,
     invocation::Invocation,
@@ -25,6 +26,8 @@ enum Work {
     Commands(Vec<Invocation>),
     /// Runs another chore.
     Chore(&'static str, fn(&Metadata, &[String]) -> Result<()>),
+    /// Cannot be done here, for this reason.
+    Skipped(String),
 }
 
 /// In this order. Only `docs`, `features` and `models` change the compiler's flags or features, and
@@ -39,6 +42,12 @@ const STEPS: &[Step] = &[
     Step {
         name: "examples",
         work: |metadata| Ok(Work::Commands(vec![cargo(metadata, "build --examples --workspace")])),
+    },
+    Step {
+        name: "conformance",
+        work: |metadata| {
+            Ok(conformance::part(metadata).map_or_else(Work::Skipped, |command| Work::Commands(vec![command])))
+        },
     },
     Step { name: "bench", work: |metadata| Ok(Work::Commands(comparison(metadata))) },
 ];
@@ -87,6 +96,10 @@ fn carry_out(step: &Step, metadata: &Metadata) -> Result<()> {
         Work::Chore(command, run) => {
             println!("$ {command}");
             run(metadata, &[])
+        }
+        Work::Skipped(reason) => {
+            println!("skipped: {reason}");
+            Ok(())
         }
         Work::Commands(commands) => commands.iter().try_for_each(|command| {
             println!("$ {command}");
@@ -183,7 +196,7 @@ mod tests {
         let error = chosen(&words(&["--only", "lint"])).err().unwrap().to_string();
         assert_eq!(
             error,
-            "there is no step `lint`; there are: format, clippy, docs, tidy, features, models, examples, bench"
+            "there is no step `lint`; there are: format, clippy, docs, tidy, features, models, examples, conformance, bench"
         );
         let error = chosen(&words(&["clippy"])).err().unwrap().to_string();
         assert!(

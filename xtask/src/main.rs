@@ -6,6 +6,7 @@
 
 mod asan;
 mod ci;
+mod conformance;
 mod error;
 mod features;
 mod invocation;
@@ -59,6 +60,12 @@ const CHORES: &[Chore] = &[
         options: "[--suite NAME] ..",
         about: "ECM beside what its users would pick instead (--seconds N, --quick, --json; --write keeps it in BENCHMARKS.md)",
         run: peers::run,
+    },
+    Chore {
+        name: "conformance",
+        options: "--corpus DIR ..",
+        about: "SQLite's own test corpus through a manager with a cache, against plain SQLite (--seed N, --records N, --only FILE, --alone)",
+        run: conformance::run,
     },
     Chore {
         name: "soak",
@@ -137,7 +144,10 @@ mod tests {
     #[test]
     fn an_unknown_command_is_refused_with_the_known_ones() {
         let error = call(&["tidyy"]).unwrap_err();
-        assert_eq!(error.to_string(), "there is no command `tidyy`; there are: ci, tidy, features, asan, peers, soak");
+        assert_eq!(
+            error.to_string(),
+            "there is no command `tidyy`; there are: ci, tidy, features, asan, peers, conformance, soak"
+        );
     }
 
     #[test]
