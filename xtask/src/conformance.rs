@@ -31,7 +31,7 @@ pub(crate) fn run(metadata: &Metadata, arguments: &[String]) -> Result<()> {
     arguments.iter().fold(program, Invocation::argument).run()
 }
 
-/// The part that CI runs; `None` where there is no corpus.
+/// The part that CI runs; where there is no corpus, the reason for which it does not.
 pub(crate) fn part(metadata: &Metadata) -> std::result::Result<Invocation, String> {
     let corpus = metadata.root.join(CORPUS);
     if !corpus.is_dir() {

@@ -21,7 +21,7 @@ use ecm_core::testing::Random;
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 /// How often a query of the script is asked when it comes.
@@ -181,18 +181,20 @@ impl<'w> Client<'w> {
             self.counts.asked += 1;
             // Others hit as well where there are any.
             let hit = time == 0 && self.work.together.is_none() && self.work.hits.count() > before;
-            let written =
-                |table: &String| self.written.lock().unwrap_or_else(PoisonError::into_inner).get(table).copied();
+            let written = |table: &String| self.written().get(table).copied();
             if let Some(written) = question.rows_of.as_ref().and_then(written) {
                 self.counts.row_precise += u64::from(hit && question.asked_at != written);
             }
         }
-        let question = &mut self.questions[number];
         if let Some(table) = &question.rows_of {
-            let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-            question.asked_at = written.get(table).copied().unwrap_or(0);
+            let written = self.written().get(table).copied().unwrap_or(0);
+            self.questions[number].asked_at = written;
         }
         Ok(())
+    }
+
+    fn written(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes on both, and asks again.
@@ -211,8 +213,13 @@ impl<'w> Client<'w> {
             _ => by_manager(self.work.manager, sql, parameters, undone),
         };
         let alone = self.work.together.map(Together::alone);
+        let written = self.written().clone();
         let sqlite = transact(&self.work.twin, sql, parameters).map_err(|error| error.to_string());
         drop(alone);
+        if sqlite.is_err() {
+            // What it had told was rolled back.
+            *self.written() = written;
+        }
         let who = if by_process { "the other process" } else { "the manager" };
         self.after = format!("{sql} {parameters:?} by {who}");
         if manager.is_ok() != sqlite.is_ok() {

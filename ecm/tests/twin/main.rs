@@ -98,6 +98,13 @@ impl Pair {
         let made = twin.execute_batch(&format!("BEGIN; {}; COMMIT", schema.sql()));
         made.unwrap_or_else(|error| panic!("{error}: {}", schema.sql()));
         manager.write(|tx| Ok(tx.execute_batch(&schema.sql())?)).wait().unwrap();
+        for sql in schema.rows() {
+            let made = twin.execute_batch(&format!("BEGIN; {sql}; COMMIT"));
+            if !twin.is_autocommit() {
+                twin.execute_batch("ROLLBACK").unwrap();
+            }
+            assert_eq!(manager.execute(&sql).wait().is_ok(), made.is_ok(), "{sql}");
+        }
         let other = (place == Place::File).then(|| plain::connect(&file("judged.db")).unwrap());
         let beside = plain::connect(&file("twin.db")).unwrap();
         Self { manager, hits, other, twin, beside, questions: Question::all(schema), _folder: folder }

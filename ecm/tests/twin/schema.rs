@@ -100,6 +100,12 @@ impl Schema {
         tables.chain(triggers).chain(views).collect::<Vec<_>>().join(";\n")
     }
 
+    /// Some rows for each table, as far as its foreign keys take them.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = String> {
+        let rows = "(id, k, v) VALUES (1, 'k1', 1), (2, 'k2', 2), (3, 'k3', 3), (5, '7', 5)";
+        (0..self.tables.len()).map(move |number| format!("INSERT INTO t{number} {rows}"))
+    }
+
     /// The number of a table that is there, whatever number was drawn.
     pub(crate) fn number(&self, table: usize) -> usize {
         table % self.tables.len()

@@ -183,8 +183,8 @@ impl Write {
 impl Action {
     fn flat() -> impl Strategy<Value = Self> {
         prop_oneof![
-            9 => Write::any().prop_map(Self::Write),
-            1 => (0_usize..4, 1_i64..8, any::<u8>()).prop_map(|(table, id, byte)| Self::Blob { table, id, byte }),
+            8 => Write::any().prop_map(Self::Write),
+            2 => (0_usize..4, 1_i64..6, any::<u8>()).prop_map(|(table, id, byte)| Self::Blob { table, id, byte }),
         ]
     }
 
