@@ -4,7 +4,7 @@
 //! call. On a machine with fewer processors they take turns, and it is that many times larger.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use ecm_breaker::ConsecutiveFailures;
+use ecm_breaker::{ConsecutiveFailures, FailureRate};
 use ecm_core::{Admission, Breaker, NeverOpen, Time};
 use std::{
     hint::black_box,
@@ -36,8 +36,11 @@ fn together(breaker: &dyn Breaker, calls: u64) -> Duration {
 }
 
 fn closed(criterion: &mut Criterion) {
-    let breakers: [(&str, Box<dyn Breaker>); 2] =
-        [("none", Box::new(NeverOpen)), ("consecutive-failures", Box::new(ConsecutiveFailures::new(5)))];
+    let breakers: [(&str, Box<dyn Breaker>); 3] = [
+        ("none", Box::new(NeverOpen)),
+        ("consecutive-failures", Box::new(ConsecutiveFailures::new(5))),
+        ("failure-rate", Box::new(FailureRate::new(0.5))),
+    ];
     for (name, breaker) in &breakers {
         criterion.benchmark_group("closed-1").bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter(|| call(black_box(&**breaker)));

@@ -11,7 +11,8 @@ use std::{fmt::Debug, sync::Arc, time::Duration};
 pub trait Breaker: Send + Sync + Debug {
     /// Admits a call, or says when to ask again.
     ///
-    /// Every permit comes back to [`record`](Breaker::record) exactly once: see [`Admission`].
+    /// Every permit comes back to [`record`](Breaker::record) exactly once: see [`Admission`]. A call may hang,
+    /// though: trials that do not come back must not keep it from trying again for ever.
     ///
     /// # Errors
     /// The database may not be used now.

@@ -52,6 +52,7 @@ pub mod testing;
 mod time;
 mod transact;
 mod value;
+mod versions;
 mod wait;
 
 pub use backend::{Abilities, Access, Backend};
@@ -81,4 +82,5 @@ pub use striped::{Striped, thread_number};
 pub use time::Time;
 pub use transact::{Commit, Durability, Member, Transact, Written, WrittenRows, WrittenTable};
 pub use value::{Value, ValueRef};
+pub use versions::Versions;
 pub use wait::block_on;

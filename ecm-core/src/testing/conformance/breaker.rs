@@ -72,6 +72,8 @@ const PROMISES: &[Promise<Make>] = &[
     Promise { name: "counts for nothing a success that comes late", holds: a_late_success_is_nothing },
     Promise { name: "counts for nothing a failure that comes late", holds: a_late_failure_is_nothing },
     Promise { name: "frees no place for a trial that comes back late", holds: a_late_trial_frees_nothing },
+    Promise { name: "tries again although trials hang", holds: tries_again },
+    Promise { name: "counts what many threads record as what one does", holds: counts_failures_of_many_threads },
     Promise { name: "bears times that are out of order", holds: bears_any_time },
     Promise { name: "gives many threads no more places than one", holds: counts_for_many_threads },
     Promise { name: RESUMES, holds: resumes },
@@ -355,6 +357,45 @@ fn a_late_trial_frees_nothing(make: &Make) -> Result<(), String> {
     early.iter().for_each(|&permit| subject.record(permit, Outcome::Abandoned));
     let freed = subject.permits().len();
     ensure(freed == 0, || format!("{} of an earlier recovery have freed {freed} of {places} places", early.len()))
+}
+
+fn tries_again(make: &Make) -> Result<(), String> {
+    let Some(mut subject) = Subject::recovering(make) else { return Ok(()) };
+    let hanging = subject.permits();
+    if !hanging.iter().all(|permit| permit.probe) || hanging.len() == HERD {
+        return Ok(());
+    }
+    let recovered = subject.recover();
+    ensure(recovered, || format!("{} trials hang, and at {:?} it still refuses", hanging.len(), subject.now))
+}
+
+fn counts_failures_of_many_threads(make: &Make) -> Result<(), String> {
+    const THREADS: usize = 8;
+    let alone = Subject::new(make);
+    let mut failures = 0;
+    while let Ok(permit) = alone.breaker.admit(alone.now) {
+        alone.record(permit, FAILURE);
+        failures += 1;
+        if failures == MANY {
+            return Ok(());
+        }
+    }
+    for _ in 0..20 {
+        let (start, subject) = (Barrier::new(THREADS), Subject::new(make));
+        let permits: Vec<_> = (0..failures).filter_map(|_| subject.breaker.admit(subject.now).ok()).collect();
+        thread::scope(|scope| {
+            for own in 0..THREADS {
+                let (start, subject, permits) = (&start, &subject, &permits);
+                scope.spawn(move || {
+                    start.wait();
+                    permits.iter().skip(own).step_by(THREADS).for_each(|&permit| subject.record(permit, FAILURE));
+                });
+            }
+        });
+        let open = subject.refused_until().is_some();
+        ensure(open, || format!("{failures} failures of one thread open it, as many of {THREADS} threads do not"))?;
+    }
+    Ok(())
 }
 
 fn bears_any_time(make: &Make) -> Result<(), String> {

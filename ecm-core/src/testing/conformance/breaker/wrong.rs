@@ -1,13 +1,18 @@
 use super::*;
 use crate::{NeverOpen, testing::conformance::promise::each_is_caught};
-use std::sync::{Mutex, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    thread::ThreadId,
+};
 
-/// Opens with the third failure in a row, for ten seconds; two trials at once, two have to succeed.
-/// But for one flaw.
+/// Opens with the third failure in a row, for ten seconds; two trials at once, two have to succeed, and after a
+/// minute they have failed. But for one flaw.
 #[derive(Debug, Default)]
 struct Flawed {
     flaw: Option<Flaw>,
     now: Mutex<Now>,
+    of_threads: Mutex<HashMap<ThreadId, u32>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,12 +44,14 @@ enum Flaw {
     CountsLateSuccesses,
     CountsLateFailures,
     FreesForLateTrials,
+    WaitsForTrials,
+    CountsForEachThread,
     SubtractsTimes,
     CountsInTwoSteps,
     ForgetsOnResume,
 }
 
-const FLAWS: [(Flaw, &str); 19] = [
+const FLAWS: [(Flaw, &str); 21] = [
     (Flaw::StartsHalfOpen, "admits every call before one has failed"),
     (Flaw::CountsSuccesses, "is not opened by successes"),
     (Flaw::IgnoresFailures, "is opened by failures"),
@@ -61,6 +68,8 @@ const FLAWS: [(Flaw, &str); 19] = [
     (Flaw::CountsLateSuccesses, "counts for nothing a success that comes late"),
     (Flaw::CountsLateFailures, "counts for nothing a failure that comes late"),
     (Flaw::FreesForLateTrials, "frees no place for a trial that comes back late"),
+    (Flaw::WaitsForTrials, "tries again although trials hang"),
+    (Flaw::CountsForEachThread, "counts what many threads record as what one does"),
     (Flaw::SubtractsTimes, "bears times that are out of order"),
     (Flaw::CountsInTwoSteps, "gives many threads no more places than one"),
     (Flaw::ForgetsOnResume, "stays open when it takes over from an open one"),
@@ -69,7 +78,7 @@ const FLAWS: [(Flaw, &str); 19] = [
 impl Flawed {
     fn with(flaw: Flaw) -> Self {
         let state = if flaw == Flaw::StartsHalfOpen { BreakerState::HalfOpen } else { BreakerState::Closed };
-        Self { flaw: Some(flaw), now: Mutex::new(Now { state, ..Now::default() }) }
+        Self { flaw: Some(flaw), now: Mutex::new(Now { state, ..Now::default() }), ..Self::default() }
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -111,11 +120,17 @@ impl Breaker for Flawed {
             if state.state == BreakerState::Open && now >= state.until {
                 state.become_state(BreakerState::HalfOpen);
             }
+            let late = state.state == BreakerState::HalfOpen && now >= state.until + Duration::from_secs(60);
+            if late && state.under_way >= 2 && !self.has(Flaw::WaitsForTrials) {
+                state.open(now);
+                state.until = now;
+                state.become_state(BreakerState::HalfOpen);
+            }
             *state
         });
         if self.has(Flaw::CountsInTwoSteps) && seen.state == BreakerState::HalfOpen {
             if seen.under_way >= 2 {
-                return Err(Rejected { until: now + MILLI });
+                return Err(Rejected { until: now + MILLI * 10 });
             }
             thread::yield_now();
             self.change(|state| state.under_way += 1);
@@ -125,7 +140,7 @@ impl Breaker for Flawed {
             BreakerState::Closed => Ok(Permit { epoch: state.epoch, probe: false }),
             BreakerState::Open => Err(Rejected { until: self.named(state.until, now) }),
             BreakerState::HalfOpen if state.under_way >= 2 && !self.has(Flaw::LetsTheHerdIn) => {
-                Err(Rejected { until: now + MILLI })
+                Err(Rejected { until: now + MILLI * 10 })
             }
             BreakerState::HalfOpen => {
                 state.under_way += 1;
@@ -152,6 +167,12 @@ impl Breaker for Flawed {
                     state.failures += 1;
                 } else if success || abandoned {
                     state.failures = 0;
+                }
+                if self.has(Flaw::CountsForEachThread) && failure {
+                    let mut of_threads = self.of_threads.lock().unwrap_or_else(PoisonError::into_inner);
+                    let own = of_threads.entry(thread::current().id()).or_default();
+                    *own += 1;
+                    state.failures = *own;
                 }
                 if state.failures == 3 {
                     state.open(now);

@@ -1,9 +1,8 @@
+use crate::{back_off::BackOff, limits, recovery::Recovery};
 use ecm_core::InvalidConfig;
 use std::{ops::RangeInclusive, time::Duration};
 
-const THRESHOLDS: RangeInclusive<u32> = 1..=1_000_000;
-const CALLS: RangeInclusive<u32> = 1..=1_000;
-const SPANS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
+pub(crate) const THRESHOLDS: RangeInclusive<u32> = 1..=1_000_000;
 
 /// When a [`ConsecutiveFailures`](crate::ConsecutiveFailures) opens, for how long, and what closes it.
 ///
@@ -77,17 +76,25 @@ impl ConsecutiveFailuresConfig {
     /// # Errors
     /// The first field that is not.
     pub fn check(&self) -> Result<(), InvalidConfig> {
-        number("failure_threshold", self.failure_threshold, &THRESHOLDS)?;
-        span("recovery_timeout", self.recovery_timeout, &SPANS)?;
-        if self.max_recovery_timeout < self.recovery_timeout {
-            let value = format_args!("{:?}", self.max_recovery_timeout);
-            let accepted = format_args!("at least recovery_timeout, {:?}", self.recovery_timeout);
-            return Err(InvalidConfig::new("max_recovery_timeout", value, accepted));
+        limits::number("failure_threshold", self.failure_threshold, &THRESHOLDS)?;
+        Recovery::check(
+            self.recovery_timeout,
+            self.max_recovery_timeout,
+            self.half_open_max_calls,
+            self.success_threshold,
+            self.half_open_timeout,
+        )
+    }
+
+    /// The seed is that of `before` where none is given.
+    pub(crate) fn recovery(&self, before: Option<&Recovery>) -> Recovery {
+        let seed = Recovery::seed(self.seed, before);
+        Recovery {
+            back_off: BackOff { first: self.recovery_timeout, most: self.max_recovery_timeout, seed },
+            half_open_max_calls: self.half_open_max_calls,
+            success_threshold: self.success_threshold,
+            half_open_timeout: self.half_open_timeout,
         }
-        span("max_recovery_timeout", self.max_recovery_timeout, &SPANS)?;
-        number("half_open_max_calls", self.half_open_max_calls, &CALLS)?;
-        number("success_threshold", self.success_threshold, &CALLS)?;
-        span("half_open_timeout", self.half_open_timeout, &SPANS)
     }
 }
 
@@ -103,21 +110,6 @@ impl Default for ConsecutiveFailuresConfig {
             seed: None,
         }
     }
-}
-
-fn number(field: &'static str, value: u32, limits: &RangeInclusive<u32>) -> Result<(), InvalidConfig> {
-    if limits.contains(&value) {
-        return Ok(());
-    }
-    Err(InvalidConfig::new(field, value, format_args!("between {} and {}", limits.start(), limits.end())))
-}
-
-fn span(field: &'static str, value: Duration, limits: &RangeInclusive<Duration>) -> Result<(), InvalidConfig> {
-    if limits.contains(&value) {
-        return Ok(());
-    }
-    let accepted = format_args!("between {:?} and {:?}", limits.start(), limits.end());
-    Err(InvalidConfig::new(field, format_args!("{value:?}"), accepted))
 }
 
 #[cfg(test)]
