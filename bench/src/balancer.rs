@@ -1,11 +1,12 @@
 use crate::bench::Bench;
-use ecm_balancer::{LeastConnections, Priority, Random, RoundRobin};
-use ecm_core::{Balancer, CallKind, Context, FirstFit, Intent, Mask, Node};
+use ecm_balancer::{Adaptive, LeastConnections, PeakEwma, Priority, Random, RoundRobin};
+use ecm_core::{Balancer, CallKind, Context, FirstFit, Intent, Mask, Node, Sample, Time};
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
     hint::black_box,
     task::Poll,
+    time::Duration,
 };
 use tower::{Service, balance::p2c::Balance, discover::ServiceList, load::Constant};
 use workload::{Caller, Contest, Contestant, Problem};
@@ -18,7 +19,9 @@ const CASES: [(&str, usize); 3] = [("pick-2", 2), ("pick-8", 8), ("pick-64", 64)
 type Make = fn() -> Box<dyn Balancer>;
 
 /// ECM's balancers: the name of the system, and how one is made.
-const OURS: [(&str, Make); 5] = [
+const OURS: [(&str, Make); 7] = [
+    ("ecm-performance", || Box::new(PeakEwma::new())),
+    ("ecm-adaptive", || Box::new(Adaptive::new())),
     ("ecm-round-robin", || Box::new(RoundRobin::new())),
     ("ecm-first-fit", || Box::new(FirstFit)),
     ("ecm-priority", || Box::new(Priority::new())),
@@ -52,7 +55,14 @@ struct Ours {
 
 impl Ours {
     fn new(balancer: Box<dyn Balancer>, count: usize) -> Self {
-        Self { balancer, nodes: (0..count).map(|index| Node::new(format!("node-{index}"))).collect() }
+        let nodes: Vec<_> = (0..count).map(|index| Node::new(format!("node-{index}"))).collect();
+        // All have been asked, and long enough ago that none of them is new.
+        for minutes in 1..3 {
+            let sample = Sample::new(Duration::from_millis(1), false);
+            let sample = sample.ended(Time::START + Duration::from_secs(60) * minutes);
+            (0..count).for_each(|index| balancer.settled(&nodes, index, &sample));
+        }
+        Self { balancer, nodes }
     }
 }
 

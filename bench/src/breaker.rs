@@ -1,5 +1,5 @@
 use crate::bench::Bench;
-use ecm_breaker::ConsecutiveFailures;
+use ecm_breaker::{ConsecutiveFailures, FailureRate};
 use ecm_core::{Admission, Breaker, NeverOpen, Time};
 use failsafe::{CircuitBreaker, backoff, failure_policy};
 use recloser::Recloser;
@@ -23,8 +23,11 @@ const CASES: [(&str, usize); 2] = [("closed-1", 1), ("closed-8", 8)];
 type Make = fn() -> Box<dyn Breaker>;
 
 /// ECM's breakers: the name of the system, and how one is made.
-const OURS: [(&str, Make); 2] =
-    [("ecm", || Box::new(ConsecutiveFailures::new(FAILURES))), ("ecm-never-open", || Box::new(NeverOpen))];
+const OURS: [(&str, Make); 3] = [
+    ("ecm", || Box::new(ConsecutiveFailures::new(FAILURES))),
+    ("ecm-failure-rate", || Box::new(FailureRate::new(0.5))),
+    ("ecm-never-open", || Box::new(NeverOpen)),
+];
 
 /// Runs the suite `breaker`: a call that does nothing and succeeds, through a breaker that is closed.
 pub(crate) fn run(bench: &mut Bench) -> Result<(), Problem> {

@@ -11,6 +11,7 @@
 //! | [`PeakEwma`] | the one that is expected to answer first: latency, calls in flight and failures |
 //! | [`Adaptive`] | as one of these, by what it observes |
 //! | [`PreferTag`], [`RequireTag`] | those with a tag first, or only those, as another balancer picks among them |
+//! | [`Named`] | as the one of these whose [name](Strategy) is selected, which may change while calls go on |
 //! | [`Random`] | any, with a chance in proportion to its weight, from a seed |
 
 mod adaptive;
@@ -19,6 +20,7 @@ mod estimate;
 mod least;
 mod least_connections;
 mod logarithm;
+mod named;
 mod observations;
 mod peak_ewma;
 mod peak_ewma_config;
@@ -33,6 +35,7 @@ mod turns;
 
 pub use adaptive::Adaptive;
 pub use least_connections::LeastConnections;
+pub use named::{Named, Selection, Strategy};
 pub use peak_ewma::PeakEwma;
 pub use peak_ewma_config::PeakEwmaConfig;
 pub use priority::Priority;

@@ -1,7 +1,8 @@
 //! The balancers of this crate keep what every balancer promises.
 
 use ecm_balancer::{
-    Adaptive, LeastConnections, PeakEwma, PeakEwmaConfig, PreferTag, Priority, Random, RequireTag, RoundRobin,
+    Adaptive, LeastConnections, Named, PeakEwma, PeakEwmaConfig, PreferTag, Priority, Random, RequireTag, RoundRobin,
+    Selection, Strategy,
 };
 use ecm_core::testing::conformance::{self, BalancerException};
 use std::{sync::Arc, time::Duration};
@@ -55,4 +56,12 @@ fn tagged() {
 #[test]
 fn shared() {
     conformance::balancer(|| Arc::new(RoundRobin::new()));
+}
+
+#[test]
+fn each_by_its_name() {
+    for strategy in [Strategy::Performance, Strategy::Adaptive, Strategy::LeastConnections, Strategy::Priority] {
+        let clock = Arc::new(ecm_core::testing::TestClock::new());
+        conformance::balancer(move || Named::new(Selection::new(strategy), Arc::clone(&clock) as _));
+    }
 }

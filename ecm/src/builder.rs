@@ -67,6 +67,9 @@ pub(crate) struct Recipes {
     balancer: Recipe<GroupInfo, dyn Balancer>,
     /// Whether spreading is possible: a balancer was given, or there is one to supply.
     balances: bool,
+    /// By what the supplied balancers pick, of every group.
+    #[cfg(feature = "balancer")]
+    selection: ecm_balancer::Selection,
     pub(crate) breaker: Recipe<DatabaseInfo, dyn Breaker>,
     /// `None` for what the configuration of each pool names.
     pub(crate) sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
@@ -110,7 +113,8 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         self
     }
 
-    /// How each group spreads its calls; switches `enable_load_balancing` on.
+    /// How each group spreads its calls, instead of as `load_balance_strategy` says; switches
+    /// `enable_load_balancing` on.
     pub fn balancer<S: Balancer + 'static>(mut self, recipe: impl Fn(&GroupInfo) -> S + Send + Sync + 'static) -> Self {
         self.balancer = Some(Box::new(move |group| Box::new(recipe(group))));
         self.config.enable_load_balancing = true;
@@ -159,7 +163,9 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         let group = GroupInfo::new(DEFAULT_GROUP.into());
         let balancer = match (&self.balancer, self.config.enable_load_balancing) {
             (Some(recipe), true) => format!("{:?}", recipe(&group)),
-            (None, true) => supplied_balancer().map_or_else(|| "none".into(), |recipe| format!("{:?}", recipe(&group))),
+            (None, true) => self
+                .supplied_balancer(&self.selection())
+                .map_or_else(|| "none".into(), |recipe| format!("{:?}", recipe(&group))),
             (_, false) => format!("{FirstFit:?}"),
         };
         let database = DatabaseInfo::new("main".into());
@@ -187,17 +193,41 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         ]
     }
 
+    /// The balancer that `enable_load_balancing` means where none was given.
+    #[cfg(feature = "balancer")]
+    fn supplied_balancer(&self, selection: &ecm_balancer::Selection) -> Option<Recipe<GroupInfo, dyn Balancer>> {
+        let (selection, clock) = (selection.clone(), Arc::clone(&self.clock));
+        Some(Box::new(move |_| Box::new(ecm_balancer::Named::new(selection.clone(), Arc::clone(&clock)))))
+    }
+
+    #[cfg(not(feature = "balancer"))]
+    fn supplied_balancer(&self, _selection: &()) -> Option<Recipe<GroupInfo, dyn Balancer>> {
+        None
+    }
+
+    #[cfg(feature = "balancer")]
+    fn selection(&self) -> ecm_balancer::Selection {
+        ecm_balancer::Selection::new(self.config.load_balance_strategy.into())
+    }
+
+    #[cfg(not(feature = "balancer"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    fn selection(&self) {}
+
     /// Opens one connection to each database and starts.
     ///
     /// # Errors
     /// The first field, feature or database that does not fit; nothing stays open then.
     pub fn build(self) -> Result<ConnectionManager<B>, BuildError> {
         self.config.check()?;
-        let balances = self.balancer.is_some() || supplied_balancer().is_some();
-        let balancer = self.balancer.or_else(supplied_balancer).unwrap_or_else(|| Box::new(|_| Box::new(FirstFit)));
+        let selection = self.selection();
+        let supplied = self.supplied_balancer(&selection);
+        let balances = self.balancer.is_some() || supplied.is_some();
         let recipes = Recipes {
-            balancer,
+            balancer: self.balancer.or(supplied).unwrap_or_else(|| Box::new(|_| Box::new(FirstFit))),
             balances,
+            #[cfg(feature = "balancer")]
+            selection,
             breaker: self.breaker,
             sizing: self.sizing,
             cache_given: self.cache.is_some(),
@@ -222,18 +252,6 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         };
         self.databases.into_iter().try_for_each(|database| shared.register(database))?;
         Ok(ConnectionManager::new(shared))
-    }
-}
-
-/// The balancer that `enable_load_balancing` means where none was given.
-fn supplied_balancer() -> Option<Recipe<GroupInfo, dyn Balancer>> {
-    #[cfg(feature = "balancer")]
-    {
-        Some(Box::new(|_| Box::new(ecm_balancer::RoundRobin::new())))
-    }
-    #[cfg(not(feature = "balancer"))]
-    {
-        None
     }
 }
 
@@ -291,6 +309,14 @@ impl Recipes {
     /// Whether a change of what a cache is bounded by would act.
     pub(crate) fn bounds_cache(&self) -> bool {
         !self.cache_given
+    }
+
+    /// What a configuration names acts from now on.
+    pub(crate) fn select(&self, config: &ManagerConfig) {
+        #[cfg(feature = "balancer")]
+        self.selection.select(config.load_balance_strategy.into());
+        #[cfg(not(feature = "balancer"))]
+        let _ = config;
     }
 
     pub(crate) fn group(&self, name: &Arc<str>, id: u32, clock: &Arc<dyn Clock>) -> Arc<GroupShared> {

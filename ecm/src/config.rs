@@ -1,3 +1,4 @@
+use crate::{LoadBalanceStrategy, load_balance_strategy};
 use ecm_core::InvalidConfig;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -24,11 +25,19 @@ pub struct ManagerConfig {
     /// Whether reads are spread over the databases of a group.
     ///
     /// Off, every read goes to the fit database of the highest priority. On, the balancer given by
-    /// [`Builder::balancer`](crate::Builder::balancer) decides, or round robin where none was given
-    /// (needs the feature `balancer`). Writes always go to the group's primary.
+    /// [`Builder::balancer`](crate::Builder::balancer) decides, or what `load_balance_strategy` names where
+    /// none was given (needs the feature `balancer`). Writes always go to the group's primary.
     ///
     /// *Default:* true.
     pub enable_load_balancing: bool,
+    /// How reads are spread.
+    ///
+    /// Acts only where `enable_load_balancing` is on and no balancer was given to the builder. Changed while
+    /// running it acts from the next call on, for all groups. In text formats it is a word, such as
+    /// `round_robin`.
+    ///
+    /// *Default:* performance.
+    pub load_balance_strategy: LoadBalanceStrategy,
     /// Whether a read whose database has failed goes to another fit one of its group.
     ///
     /// Only faults of a database count, never those of a statement or a closure. Bounded by
@@ -87,6 +96,7 @@ impl Default for ManagerConfig {
     fn default() -> Self {
         Self {
             enable_load_balancing: true,
+            load_balance_strategy: LoadBalanceStrategy::Performance,
             enable_failover: true,
             max_failover_attempts: 3,
             enable_query_cache: true,
@@ -137,6 +147,7 @@ impl ManagerConfig {
     pub(crate) fn fields(&self) -> Vec<(String, String)> {
         [
             ("enable_load_balancing", self.enable_load_balancing.to_string()),
+            ("load_balance_strategy", self.load_balance_strategy.to_string()),
             ("enable_failover", self.enable_failover.to_string()),
             ("max_failover_attempts", self.max_failover_attempts.to_string()),
             ("enable_query_cache", self.enable_query_cache.to_string()),
@@ -155,6 +166,10 @@ impl ManagerConfig {
         match field {
             "enable_load_balancing" => {
                 changed.enable_load_balancing = parsed("enable_load_balancing", value, "true or false")?;
+            }
+            "load_balance_strategy" => {
+                let accepted = load_balance_strategy::ACCEPTED;
+                changed.load_balance_strategy = parsed("load_balance_strategy", value, accepted)?;
             }
             "enable_failover" => changed.enable_failover = parsed("enable_failover", value, "true or false")?,
             "max_failover_attempts" => {
