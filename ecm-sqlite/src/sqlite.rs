@@ -264,8 +264,7 @@ impl Backend for Sqlite {
     /// written. Any row counts as written after a change of a key, a `REPLACE` where something else than the key is
     /// unique, a blob that is written in place, a statement that failed or wrote rows that the hook is not told of
     /// (a table without row numbers, a virtual one, one that is emptied at once), and after more than 64 different
-    /// statements. Asking for it costs each row that is written some ten nanoseconds, and each transaction the
-    /// lists.
+    /// statements. Asking for it costs some 20 ns for each row that is written, and 0.3 µs for a transaction.
     fn follow_rows(&self, wanted: bool) {
         self.shared.follow_rows.store(wanted, Ordering::Relaxed);
     }

@@ -3,7 +3,8 @@
 mod support;
 
 use ecm_core::{
-    CheckIn, Clock, Commit, Connection, Durability, Error, FaultKind, Kind, Loan, SystemClock, Time, Transact,
+    Backend, CheckIn, Clock, Commit, Connection, Durability, Error, FaultKind, Kind, Loan, SystemClock, Time, Transact,
+    Written, WrittenRows,
 };
 use ecm_sqlite::{
     Db, Sqlite, SqliteConfig, SqliteConnection, Synchronous, rusqlite,
@@ -85,6 +86,43 @@ fn reads_go_on_while_the_disk_is_full_and_writes_fail_as_such_and_work_again_aft
         insert(&mut writer, 10 + round).unwrap();
         assert_eq!(writer.check_in(), CheckIn::Clean);
         assert_eq!(read(&mut reader, count), Ok(4 + round));
+    }
+}
+
+#[test]
+fn a_disk_that_fails_while_the_rows_of_a_commit_are_looked_up_leaves_its_outcome_known() {
+    for asked_before in [true, false] {
+        // So small a cache that the schema, which is asked what rows can be told apart, has to be read again.
+        let config = SqliteConfig { cache_size: 1024, mmap_size: 0, ..SqliteConfig::default() };
+        let (disk, place) = place_with(config);
+        place.database.follow_rows(true);
+        let mut writer = place.writer();
+        let schema: String = (0..300).map(|number| format!("create table t{number}(a, b, c);")).collect();
+        write(&mut writer, |tx| tx.execute_batch(&schema).unwrap());
+        write(&mut writer, |tx| tx.execute_batch("insert into t values (4, 4)").unwrap());
+        let written = writer.written();
+        assert!(matches!(&written, Written::Tables(tables) if tables[0].rows == WrittenRows::Only([4].into())));
+        write(&mut writer, |tx| tx.execute_batch("alter table t add column w").unwrap());
+        begin(&mut writer);
+        writer.tx().execute_batch("insert into t(id) values (5)").unwrap();
+        disk.harm(Operation::Read, Harm::Error);
+        if asked_before {
+            let Written::Tables(tables) = writer.writing() else { panic!("one table") };
+            assert_eq!(tables[0].rows, WrittenRows::Any);
+        }
+        let outcome = writer.commit();
+        assert!(disk.struck() > 0);
+        disk.heal();
+        match outcome {
+            Commit::Done(_) => assert_eq!(place.rows(), [1, 2, 3, 4, 5]),
+            Commit::RolledBack(_) => assert_eq!(place.rows(), [1, 2, 3, 4]),
+            Commit::Unknown(failure) => panic!("nothing had reached the disk: {failure}"),
+        }
+        if writer.check_in() == CheckIn::Discard {
+            writer = place.writer();
+        }
+        write(&mut writer, |tx| tx.execute_batch("insert into t(id) values (6)").unwrap());
+        assert!(place.rows().ends_with(&[6]));
     }
 }
 
