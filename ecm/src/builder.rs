@@ -9,6 +9,7 @@ use crate::{
     manager::Shared,
     registry::Registry,
     report::Observers,
+    supplied::Supplied,
     topology::{Group, GroupShared, Topology},
     versions::Versions,
 };
@@ -24,7 +25,7 @@ use std::{
     },
 };
 
-type Recipe<I, S> = Box<dyn Fn(&I) -> Box<S> + Send + Sync>;
+pub(crate) type Recipe<I, S> = Box<dyn Fn(&I) -> Box<S> + Send + Sync>;
 
 /// Puts a manager together from databases and strategies.
 ///
@@ -67,9 +68,7 @@ pub(crate) struct Recipes {
     balancer: Recipe<GroupInfo, dyn Balancer>,
     /// Whether spreading is possible: a balancer was given, or there is one to supply.
     balances: bool,
-    /// By what the supplied balancers pick, of every group.
-    #[cfg(feature = "balancer")]
-    selection: ecm_balancer::Selection,
+    pub(crate) supplied: Supplied,
     pub(crate) breaker: Recipe<DatabaseInfo, dyn Breaker>,
     /// `None` for what the configuration of each pool names.
     pub(crate) sizing: Option<Recipe<DatabaseInfo, dyn Sizing>>,
@@ -163,9 +162,10 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         let group = GroupInfo::new(DEFAULT_GROUP.into());
         let balancer = match (&self.balancer, self.config.enable_load_balancing) {
             (Some(recipe), true) => format!("{:?}", recipe(&group)),
-            (None, true) => self
-                .supplied_balancer(&self.selection())
-                .map_or_else(|| "none".into(), |recipe| format!("{:?}", recipe(&group))),
+            (None, true) => {
+                let supplied = Supplied::new(&self.config).recipe(&self.clock);
+                supplied.map_or_else(|| "none".into(), |recipe| format!("{:?}", recipe(&group)))
+            }
             (_, false) => format!("{FirstFit:?}"),
         };
         let database = DatabaseInfo::new("main".into());
@@ -193,41 +193,18 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         ]
     }
 
-    /// The balancer that `enable_load_balancing` means where none was given.
-    #[cfg(feature = "balancer")]
-    fn supplied_balancer(&self, selection: &ecm_balancer::Selection) -> Option<Recipe<GroupInfo, dyn Balancer>> {
-        let (selection, clock) = (selection.clone(), Arc::clone(&self.clock));
-        Some(Box::new(move |_| Box::new(ecm_balancer::Named::new(selection.clone(), Arc::clone(&clock)))))
-    }
-
-    #[cfg(not(feature = "balancer"))]
-    fn supplied_balancer(&self, _selection: &()) -> Option<Recipe<GroupInfo, dyn Balancer>> {
-        None
-    }
-
-    #[cfg(feature = "balancer")]
-    fn selection(&self) -> ecm_balancer::Selection {
-        ecm_balancer::Selection::new(self.config.load_balance_strategy.into())
-    }
-
-    #[cfg(not(feature = "balancer"))]
-    #[expect(clippy::unused_self, reason = "as with the feature")]
-    fn selection(&self) {}
-
     /// Opens one connection to each database and starts.
     ///
     /// # Errors
     /// The first field, feature or database that does not fit; nothing stays open then.
     pub fn build(self) -> Result<ConnectionManager<B>, BuildError> {
         self.config.check()?;
-        let selection = self.selection();
-        let supplied = self.supplied_balancer(&selection);
-        let balances = self.balancer.is_some() || supplied.is_some();
+        let supplied = Supplied::new(&self.config);
+        let balancer = self.balancer.or_else(|| supplied.recipe(&self.clock));
         let recipes = Recipes {
-            balancer: self.balancer.or(supplied).unwrap_or_else(|| Box::new(|_| Box::new(FirstFit))),
-            balances,
-            #[cfg(feature = "balancer")]
-            selection,
+            balances: balancer.is_some(),
+            balancer: balancer.unwrap_or_else(|| Box::new(|_| Box::new(FirstFit))),
+            supplied,
             breaker: self.breaker,
             sizing: self.sizing,
             cache_given: self.cache.is_some(),
@@ -309,14 +286,6 @@ impl Recipes {
     /// Whether a change of what a cache is bounded by would act.
     pub(crate) fn bounds_cache(&self) -> bool {
         !self.cache_given
-    }
-
-    /// What a configuration names acts from now on.
-    pub(crate) fn select(&self, config: &ManagerConfig) {
-        #[cfg(feature = "balancer")]
-        self.selection.select(config.load_balance_strategy.into());
-        #[cfg(not(feature = "balancer"))]
-        let _ = config;
     }
 
     pub(crate) fn group(&self, name: &Arc<str>, id: u32, clock: &Arc<dyn Clock>) -> Arc<GroupShared> {

@@ -74,6 +74,7 @@ pub mod single_flight;
 mod start;
 pub mod statement;
 mod store;
+mod supplied;
 mod sync;
 mod topology;
 mod unit_of_work;

@@ -342,7 +342,7 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
             config.set(field, value).map_err(invalid)?;
             self.0.recipes.check(&config).map_err(|error| Error::new(Kind::Invalid, error))?;
             let cache = self.0.cache_for(current, &config).map_err(invalid)?;
-            self.0.recipes.select(&config);
+            self.0.recipes.supplied.select(&config);
             Ok((current.with_config(config, cache), ()))
         })?;
         self.0.look_for_writes();

@@ -4,7 +4,7 @@
 mod lines;
 
 use ecm::{
-    BuildError, ConnectionManager, Database, Kind, LoadBalanceStrategy, ManagerConfig, PoolConfig,
+    BuildError, ConnectionManager, Database, Kind, ManagerConfig, PoolConfig,
     core::{
         Balancer, Breaker, BreakerState, CallKind, FaultKind, Intent, Interest, Mask, Node, Outcome, Permit, Rejected,
         Sample, Time,
@@ -48,7 +48,7 @@ fn without_a_balancer_the_highest_priority_serves_and_with_one_all_do() {
     {
         let (_, builder) = three();
         let config =
-            ManagerConfig { load_balance_strategy: LoadBalanceStrategy::RoundRobin, ..ManagerConfig::default() };
+            ManagerConfig { load_balance_strategy: ecm::LoadBalanceStrategy::RoundRobin, ..ManagerConfig::default() };
         let manager = builder.configure(&config).build().unwrap();
         (0..6).for_each(|_| manager.read(|db| Ok(db.get("a")?)).wait().map(drop).unwrap());
         assert_eq!(calls(&manager), [2, 2, 2]);
