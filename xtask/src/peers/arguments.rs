@@ -1,7 +1,7 @@
 use crate::error::{Error, Result};
 
 /// The seconds of one system in one case.
-const SECONDS: &str = "1.5";
+const SECONDS: &str = "1.2";
 /// The same for a look whether everything works: the figures say little.
 const QUICK: &str = "0.1";
 
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn without_arguments_everything_runs_for_a_while() {
-        let expected = Arguments { suites: Vec::new(), seconds: "1.5".into(), json: false, write: false };
+        let expected = Arguments { suites: Vec::new(), seconds: "1.2".into(), json: false, write: false };
         assert_eq!(parse("").unwrap(), expected);
         let parsed = parse("--suite pool --suite read --seconds 0.5 --json --write").unwrap();
         assert_eq!((parsed.suites.join(" "), &*parsed.seconds), ("pool read".into(), "0.5"));
