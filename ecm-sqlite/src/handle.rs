@@ -1,8 +1,6 @@
-#![expect(unsafe_code, reason = "five functions of SQLite that rusqlite does not wrap")]
+#![expect(unsafe_code, reason = "four functions of SQLite that rusqlite does not wrap")]
 
-use crate::fault;
 use rusqlite::{Connection, ffi};
-use std::ptr;
 
 /// Where SQLite keeps this connection: which one it is, for telling whether it was exchanged.
 ///
@@ -38,26 +36,6 @@ pub(crate) fn has_moved(connection: &Connection) -> bool {
         ffi::sqlite3_file_control(handle, c"main".as_ptr(), ffi::SQLITE_FCNTL_HAS_MOVED, (&raw mut moved).cast())
     };
     code == ffi::SQLITE_OK && moved != 0
-}
-
-/// Has the disk write all that was written to the database file. One call of the system, which takes as long as the disk.
-pub(crate) fn sync(connection: &Connection) -> rusqlite::Result<()> {
-    let mut file: *mut ffi::sqlite3_file = ptr::null_mut();
-    // SAFETY: the handle is open, since `connection` is borrowed, and is used by this thread alone, since `Connection`
-    // is not `Sync`. `FILE_POINTER` stores the pointer to the file object, which lives as long as the handle; its
-    // methods are null while it is not open, and are given the file that they belong to.
-    let code = unsafe {
-        let file_at = (&raw mut file).cast();
-        match ffi::sqlite3_file_control(connection.handle(), c"main".as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, file_at)
-        {
-            ffi::SQLITE_OK => {
-                let sync = file.as_ref().and_then(|file| file.pMethods.as_ref()).and_then(|methods| methods.xSync);
-                sync.map_or(ffi::SQLITE_OK, |sync| sync(file, ffi::SQLITE_SYNC_NORMAL))
-            }
-            code => code,
-        }
-    };
-    if code == ffi::SQLITE_OK { Ok(()) } else { Err(fault::worded(code, "the database file could not be synced")) }
 }
 
 /// Forgets the last inserted rowid, so that a later one is known to be new.

@@ -1,5 +1,5 @@
 use super::escalation::{Outcome, Seen};
-use crate::{JournalMode, Sqlite, engine::Engine, fault, handle, location::Location};
+use crate::{JournalMode, Sqlite, engine::Engine, fault, location::Location};
 use ecm_core::FaultKind;
 use rusqlite::{Connection, InterruptHandle, MAIN_DB, OpenFlags, wal::CheckpointMode};
 use std::{
@@ -21,8 +21,6 @@ pub(super) struct Opener {
 /// A connection that checkpoints and does nothing else.
 pub(super) struct Checkpointer {
     engine: Engine,
-    /// Whether the disk is waited for at all.
-    synced: bool,
 }
 
 impl Opener {
@@ -55,8 +53,7 @@ impl Opener {
         connection.pragma_update(None, "synchronous", self.synchronous)?;
         // None of this connection's own.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        let engine = Engine::new(connection, Arc::new(AtomicBool::new(false)), 0)?;
-        Ok(Checkpointer { engine, synced: self.synchronous > 0 })
+        Ok(Checkpointer { engine: Engine::new(connection, Arc::new(AtomicBool::new(false)), 0)? })
     }
 
     /// Whether there is a log with something in it. Asks for the metadata only, as everybody must.
@@ -87,11 +84,6 @@ impl Checkpointer {
     /// Moves all frames, so that the next commit begins the log anew, unless somebody stands in the way.
     pub(super) fn empty(&self, cut: bool) -> rusqlite::Result<Outcome> {
         self.checkpoint(if cut { CheckpointMode::TRUNCATE } else { CheckpointMode::RESTART })
-    }
-
-    /// Has the disk write what was moved, as [`backfill`](Self::backfill) does once it has moved all.
-    pub(super) fn sync(&self) -> rusqlite::Result<()> {
-        if self.synced { handle::sync(&self.engine) } else { Ok(()) }
     }
 
     fn checkpoint(&self, mode: CheckpointMode) -> rusqlite::Result<Outcome> {

@@ -170,7 +170,7 @@ impl Work<'_> {
         let Some(checkpointer) = &self.checkpointer else { return };
         let taken = match step {
             Step::Empty { cut } => self.empty(checkpointer, cut),
-            _ => self.backfill(checkpointer, before),
+            _ => checkpointer.backfill(),
         };
         match taken.and_then(|outcome| Ok((outcome, self.look()?))) {
             Ok((outcome, after)) => {
@@ -180,18 +180,6 @@ impl Work<'_> {
             }
             Err(error) => self.failed(&error),
         }
-    }
-
-    /// Moves frames beside everybody. Where more have come meanwhile, SQLite leaves what was moved to be written to
-    /// the disk by whoever moves the last of them, which may be while those who commit wait: done here, they do not
-    /// wait for that.
-    fn backfill(&self, checkpointer: &Checkpointer, before: Seen) -> rusqlite::Result<Outcome> {
-        let outcome = checkpointer.backfill()?;
-        let after = checkpointer.look()?;
-        if after.is_some_and(|after| after.backfilled > before.backfilled && !after.is_whole()) {
-            checkpointer.sync()?;
-        }
-        Ok(outcome)
     }
 
     /// Empties the log while nobody of this process commits.

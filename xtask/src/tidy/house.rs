@@ -57,7 +57,6 @@ pub(crate) const HOUSE: House = House {
         ("ecm-pool/src/barrier.rs", "a barrier in every thread is a call of the system, which no crate wraps"),
         ("ecm-pool/src/cell.rs", "what is in a slot belongs to whoever has its key, without a lock"),
         ("ecm-sqlite/src/handle.rs", "four functions of SQLite that rusqlite does not wrap"),
-        ("ecm-sqlite/src/handle.rs", "five functions of SQLite that rusqlite does not wrap"),
         ("ecm-sqlite/src/kept.rs", "keeps statements beside the connection that they borrow"),
         ("ecm-sqlite/src/leaked.rs", "finds and resets the statements that a borrower has leaked"),
         ("ecm-sqlite/src/mapping.rs", "how a file is mapped is decided by its table of C functions"),
