@@ -201,6 +201,13 @@ impl<B: Backend<Connection: Transact>> Group<B> {
     }
 }
 
+impl<B: Backend<Connection: Transact>> Drop for Member<B> {
+    fn drop(&mut self) {
+        // Before the pools, so that the last connection is one that can empty the log.
+        self.currency.close();
+    }
+}
+
 impl<B: Backend<Connection: Transact>> Member<B> {
     pub(crate) fn close(&self) {
         self.currency.close();

@@ -147,9 +147,13 @@ fn a_manager_that_is_closed_leaves_no_log() {
     let manager = filled(Sqlite::open(folder.path().join("a.db")));
     keep(&manager, ONE);
     manager.close(Duration::from_secs(5)).unwrap();
-    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["a.db"]);
+    let left = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(left(), ["a.db"]);
     manager.query(ONE).wait().map(drop).unwrap_err();
+    let dropped = managed(Sqlite::open(folder.path().join("a.db")));
+    keep(&dropped, ONE);
+    drop(dropped);
+    assert_eq!(left(), ["a.db"]);
 }
 
 #[cfg(unix)]
