@@ -253,7 +253,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             admission.succeeded(now);
         }
         member.answered(failed);
-        let sample = Sample::new(now.since(began), failed).at(self.progress.position);
+        let sample = Sample::new(now.since(began), failed).at(self.progress.position).ended(now);
         self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
         self.breaker_moved(member);
     }
