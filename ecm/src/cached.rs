@@ -11,7 +11,7 @@ use crate::{
     statement::{Query, Sink},
     topology::{Group, Topology},
 };
-use ecm_core::{Backend, Error, Kind, Mask, Stage, TableVersion, Time, Transact, block_on};
+use ecm_core::{Backend, Error, Kind, Mask, Stage, Stamp, TableVersion, Time, Transact, block_on};
 
 impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     /// Reads what is not in the cache, for this call and for those who ask for the same meanwhile, and keeps it.
@@ -91,7 +91,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 
     /// Waits for another call that reads the same, or takes on the duty to read for others, where that pays.
     fn join(
-        &self,
+        &mut self,
         shelf: &Shelf<'m>,
         group: &'m Group<B>,
         (began, deadline): (Time, Time),
@@ -106,10 +106,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         }
         let (Some(stand), Some(key)) = (shelf.stand(), self.job.key(group.shared.id)) else { return alone };
         let wait = match group.shared.loads.join(key, &stand, deadline) {
-            Joined::Loads(duty) => {
-                duty.reads_from(stand);
-                return Turn::Reads(Some(duty));
-            }
+            Joined::Loads(duty) => return self.take_on(duty, stand, shelf, group, progress),
             Joined::Waits(wait) => wait,
         };
         let loaded = match block_on(wait) {
@@ -117,8 +114,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             Waited::Loads(duty) => {
                 // It passes to this call, which reads from where the database stands by now.
                 let Some(stand) = shelf.stand() else { return alone };
-                duty.reads_from(stand);
-                return Turn::Reads(Some(duty));
+                return self.take_on(duty, stand, shelf, group, progress);
             }
             Waited::TimedOut => {
                 let waited = self.manager.clock.now().since(began);
@@ -136,6 +132,28 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
                 Turn::Answered(answer.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend)))
             }
         }
+    }
+}
+
+impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
+    /// Takes on the duty to read for others, unless the one before has kept its answer since this call looked for one:
+    /// then the duty passes on to somebody who will find that too.
+    fn take_on(
+        &mut self,
+        duty: Duty<'m>,
+        stand: Stamp,
+        shelf: &Shelf<'m>,
+        group: &'m Group<B>,
+        progress: &mut Progress<'m>,
+    ) -> Turn<'m, J::Output> {
+        if let Some(found) = self.job.stored(shelf, None) {
+            progress.cached = Some((found.age, found.current));
+            return Turn::Answered(
+                found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend)),
+            );
+        }
+        duty.reads_from(stand);
+        Turn::Reads(Some(duty))
     }
 }
 
