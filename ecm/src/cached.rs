@@ -30,10 +30,33 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         shelf.begin(group);
         let (versions, clears) = self.capture(&shelf, group, times, clears, progress)?;
         // For another one only before it reads: what has been read when they ask may be out of date for them.
-        let duty = match self.join(&shelf, group, times, progress) {
-            Turn::Answered(answer) => return answer,
-            Turn::Reads(duty) => duty,
+        let result = match self.join(&shelf, mode, group, times, progress) {
+            Turn::Answered(answer) => answer,
+            Turn::Reads(duty) => self.read_and_keep(topology, found, &shelf, times, (versions, clears), duty, progress),
         };
+        match (result, mode) {
+            (Err(error), CacheMode::OrIfFailing(oldest)) if is_of_database(&error) => {
+                let Some(old) = self.job.stored(&shelf, Some(oldest)) else { return Err(error) };
+                progress.cached = Some((old.age, old.current));
+                old.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend))
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Reads, keeps what may be kept, and tells those who wait.
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn read_and_keep(
+        &mut self,
+        topology: &'m Topology<B>,
+        found: (&'m Group<B>, Mask),
+        shelf: &Shelf<'m>,
+        times: (Time, Time),
+        (versions, clears): Captured,
+        duty: Option<Duty<'m>>,
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
+        let (group, _) = found;
         self.job.leave_rows(versions.is_some() || duty.is_some());
         let result = self.run(topology, found, times, progress);
         let rows = self.job.take_rows();
@@ -48,6 +71,9 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             && let Some(key) = self.job.key(group.shared.id)
         {
             shelf.put(key, rows.clone(), versions);
+            if duty.is_some() {
+                shelf.has_kept();
+            }
         }
         if let Some(duty) = duty {
             let loaded = match (rows, source, &result) {
@@ -57,14 +83,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             };
             duty.finish(loaded);
         }
-        match (result, mode) {
-            (Err(error), CacheMode::OrIfFailing(oldest)) if is_of_database(&error) => {
-                let Some(old) = self.job.stored(&shelf, Some(oldest)) else { return Err(error) };
-                progress.cached = Some((old.age, old.current));
-                old.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend))
-            }
-            (result, _) => result,
-        }
+        result
     }
 
     /// What an answer has to be kept with that is read after this, and after how many clears of what is known of
@@ -93,6 +112,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     fn join(
         &mut self,
         shelf: &Shelf<'m>,
+        mode: CacheMode,
         group: &'m Group<B>,
         (began, deadline): (Time, Time),
         progress: &mut Progress<'m>,
@@ -106,7 +126,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         }
         let (Some(stand), Some(key)) = (shelf.stand(), self.job.key(group.shared.id)) else { return alone };
         let wait = match group.shared.loads.join(key, &stand, deadline) {
-            Joined::Loads(duty) => return self.take_on(duty, stand, shelf, group, progress),
+            Joined::Loads(duty) => return self.take_on(duty, stand, (shelf, mode), group, progress),
             Joined::Waits(wait) => wait,
         };
         let loaded = match block_on(wait) {
@@ -114,7 +134,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             Waited::Loads(duty) => {
                 // It passes to this call, which reads from where the database stands by now.
                 let Some(stand) = shelf.stand() else { return alone };
-                return self.take_on(duty, stand, shelf, group, progress);
+                return self.take_on(duty, stand, (shelf, mode), group, progress);
             }
             Waited::TimedOut => {
                 let waited = self.manager.clock.now().since(began);
@@ -142,11 +162,14 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         &mut self,
         duty: Duty<'m>,
         stand: Stamp,
-        shelf: &Shelf<'m>,
+        (shelf, mode): (&Shelf<'m>, CacheMode),
         group: &'m Group<B>,
         progress: &mut Progress<'m>,
     ) -> Turn<'m, J::Output> {
-        if let Some(found) = self.job.stored(shelf, None) {
+        if mode != CacheMode::Refresh
+            && shelf.may_be_kept_by_now()
+            && let Some(found) = self.job.stored(shelf, None)
+        {
             progress.cached = Some((found.age, found.current));
             return Turn::Answered(
                 found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend)),

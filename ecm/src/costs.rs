@@ -1,5 +1,5 @@
 use std::{
-    sync::atomic::{AtomicU32, Ordering},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering},
     time::Duration,
 };
 
@@ -10,6 +10,8 @@ use std::{
 pub(crate) struct Costs {
     /// How long a statement took last, in microseconds and one more; 0 for one that did not run yet.
     took: [AtomicU32; STATEMENTS],
+    /// How many answers were kept that others may have waited for.
+    kept: AtomicU64,
 }
 
 const STATEMENTS: usize = 256;
@@ -19,7 +21,7 @@ const SHARED_FROM: u32 = 50;
 
 impl Default for Costs {
     fn default() -> Self {
-        Self { took: [const { AtomicU32::new(0) }; STATEMENTS] }
+        Self { took: [const { AtomicU32::new(0) }; STATEMENTS], kept: AtomicU64::new(0) }
     }
 }
 
@@ -35,6 +37,16 @@ impl Costs {
         if class(known.load(Ordering::Relaxed)) != class(micros) {
             known.store(micros, Ordering::Relaxed);
         }
+    }
+
+    /// An answer was kept that others may have waited for.
+    pub(crate) fn has_kept(&self) {
+        self.kept.fetch_add(1, Ordering::Release);
+    }
+
+    /// How many there were: whoever looks for an answer afterwards finds them.
+    pub(crate) fn kept(&self) -> u64 {
+        self.kept.load(Ordering::Acquire)
     }
 
     /// Whether callers who want the same answer should wait for one of them.

@@ -32,6 +32,8 @@ pub struct Shelf<'a> {
     clock: &'a dyn Clock,
     /// Whether there was an answer that was out of date.
     was_kept: Cell<bool>,
+    /// How many answers had been kept for others who wait when this one was looked for.
+    kept: u64,
 }
 
 /// An entry that may be served.
@@ -63,6 +65,7 @@ impl<'a> Shelf<'a> {
             now,
             clock: &**clock,
             was_kept: Cell::new(false),
+            kept: group.shared.costs.kept(),
         })
     }
 
@@ -94,6 +97,16 @@ impl<'a> Shelf<'a> {
     /// Whether to wait for others who ask for the same.
     pub(crate) fn is_worth_waiting_for(&self, statement: Option<u32>) -> bool {
         statement.is_some_and(|statement| self.group.costs.are_worth_waiting_for(statement))
+    }
+
+    /// Whether an answer may be there by now that was not there when it was looked for.
+    pub(crate) fn may_be_kept_by_now(&self) -> bool {
+        self.group.costs.kept() != self.kept
+    }
+
+    /// An answer was kept that others may have waited for.
+    pub(crate) fn has_kept(&self) {
+        self.group.costs.has_kept();
     }
 
     /// How long a statement took.

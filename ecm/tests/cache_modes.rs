@@ -175,6 +175,23 @@ fn a_failure_reaches_all_who_wait_for_it_at_once() {
 }
 
 #[test]
+fn who_accepts_an_old_answer_gets_it_when_the_one_who_reads_for_all_fails() {
+    let (fake, clock) = (Fake::new(), TestClock::new());
+    let manager = cached(&fake, &clock);
+    // What has taken no time nobody waits for.
+    at_once(&fake, 1, || ask(&manager, CacheMode::Current), || clock.advance(Duration::from_millis(1)));
+    manager.execute("set a").bind(2).wait().unwrap();
+    fake.fail_statements(FaultKind::Storage, 1);
+    let ask = || manager.query("get a").cache_mode(CacheMode::OrIfFailing(MINUTE)).one::<i64>().answer().unwrap();
+    let answers = at_once(&fake, 8, ask, || {
+        while manager.status().groups[0].waiting_for_loads < 7 {
+            thread::yield_now();
+        }
+    });
+    assert!(answers.iter().all(|answer| answer.value == 1 && !kept(answer.source.clone()).1));
+}
+
+#[test]
 fn who_waits_for_another_leaves_at_its_deadline() {
     let (fake, clock) = (Fake::new(), TestClock::new());
     let manager = &cached(&fake, &clock);
