@@ -3,13 +3,11 @@
     reason = "threads without a connection look at the memory in which SQLite shares the state of the log"
 )]
 
-use crate::{
-    Sqlite, SqliteConnection, guard::Mode, location::Location, open, sqlite::Shared, sync::lock, wal_index::WalIndex,
-};
+use crate::{Sqlite, SqliteConnection, guard::Mode, location::Location, open, sqlite::Shared, wal_index::WalIndex};
 use ecm_core::{Access, Clock, DataVersion, Failure, ForeignWrites, Stamp};
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 /// Sees the commits of everybody, for threads that have no connection at hand.
@@ -63,7 +61,7 @@ impl DataVersion for Anchor {
     }
 
     fn schema(&self) -> Option<u64> {
-        let connection = lock(&self.connection);
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let db = connection.db_ref();
         let _entered = db.guard.enter(Mode::End);
         let version = db.connection.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
