@@ -49,6 +49,18 @@ impl<T> Versions<T> {
         self.cell(index).get().expect("the index moves after its cell is filled")
     }
 
+    /// Every version so far, the first one first.
+    pub fn all(&self) -> impl Iterator<Item = &T> {
+        let last = self.current.load(Ordering::Acquire);
+        (0..=last).filter_map(|index| self.cell(index).get())
+    }
+
+    /// How many versions there have been.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.current.load(Ordering::Acquire) as u64 + 1
+    }
+
     /// Replaces the version in force by what `change` makes of it, unless it fails. One change at a
     /// time; the result of `change` is what this answers.
     ///
@@ -86,7 +98,8 @@ mod tests {
             assert_eq!(*versions.current(), n);
         }
         assert_eq!(versions.change(|_| Err::<(u64, ()), _>("no")), Err("no"));
-        assert_eq!((*first, *versions.current()), (0, 100));
+        assert_eq!((*first, *versions.current(), versions.count()), (0, 100, 101));
+        assert!(versions.all().copied().eq(0..=100));
     }
 
     #[test]

@@ -11,11 +11,10 @@ use crate::{
     report::Observers,
     supplied::Supplied,
     topology::{Group, GroupShared, Topology},
-    versions::Versions,
 };
 use ecm_core::{
     Backend, Balancer, Breaker, Cache, Clock, FirstFit, InvalidConfig, NeverOpen, NoCache, Observer, Sizing,
-    SystemClock, Transact,
+    SystemClock, Transact, Versions,
 };
 use std::{
     fmt,

@@ -78,7 +78,6 @@ mod supplied;
 mod sync;
 mod topology;
 mod unit_of_work;
-mod versions;
 
 pub use answer::{Answer, Source};
 pub use borrowed::Borrowed;

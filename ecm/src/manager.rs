@@ -10,11 +10,10 @@ use crate::{
     route::BREAKER_AT_FIRST,
     statement::{AllRows, Execute, Query},
     topology::{GroupShared, Member, Target, Topology},
-    versions::Versions,
 };
 use ecm_core::{
     Access, Backend, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest,
-    InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, block_on,
+    InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, Versions, block_on,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
