@@ -57,6 +57,8 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     /// Whether somebody depends on single rows, so that [`Transact::written`](crate::Transact::written) should name
     /// them where it can. At first nobody does. It holds for transactions that begin after the call; until then, and
     /// where a backend cannot tell, any row of a table counts as written.
+    ///
+    /// Called under a lock, and in the path of reads and commits: it must neither wait nor call back.
     fn follow_rows(&self, _wanted: bool) {}
 
     /// Does what is due (copies, watches) on the writer's connection, and answers when

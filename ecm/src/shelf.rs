@@ -89,7 +89,7 @@ impl<'a> Shelf<'a> {
         self.currency.stand()
     }
 
-    /// Whether it is known who writes the database, or could be.
+    /// Whether it is known who writes the database.
     pub(crate) fn sees_writes(&self) -> bool {
         self.currency.sees_writes()
     }

@@ -79,12 +79,14 @@ impl Mark {
     /// These rows were written, and no others.
     pub(super) fn move_rows(&self, rows: &[i64]) {
         self.any.fetch_add(1, Ordering::SeqCst);
-        // Where nobody depends on rows yet, whoever begins to captures what it finds afterwards.
-        if let Some(marks) = self.rows.get() {
-            for &row in rows {
-                if let Part::Rows(number) = Part::of_row(row) {
-                    marks[usize::from(number)].fetch_add(1, Ordering::SeqCst);
-                }
+        let Some(marks) = self.rows.get() else {
+            // Nobody depends on rows yet, or somebody begins to at this moment, and must not miss them.
+            self.untold.fetch_add(1, Ordering::SeqCst);
+            return;
+        };
+        for &row in rows {
+            if let Part::Rows(number) = Part::of_row(row) {
+                marks[usize::from(number)].fetch_add(1, Ordering::SeqCst);
             }
         }
     }

@@ -27,7 +27,7 @@ pub(crate) struct Currency {
     known: Known,
     /// Commits of the manager's own that are under way.
     committing: AtomicU32,
-    /// Opened for the first result that is kept; none after the database was closed.
+    /// Opened when the database is registered, or for the first result that is kept; none after it was closed.
     seen: ArcSwapOption<ForeignWrites>,
     /// Held by whoever opens that, or accounts for what others have written.
     catching_up: Mutex<CaughtUp>,
@@ -38,6 +38,7 @@ pub(crate) struct Currency {
     settled: AtomicU64,
     /// Whether the backend was asked to tell which rows are written.
     follows_rows: AtomicBool,
+    telling: Mutex<()>,
     /// Whether a result that depends on rows was asked for since that was last considered.
     rows_used: AtomicBool,
     commits: AtomicU64,
@@ -96,6 +97,7 @@ impl Currency {
             doubts: AtomicU64::new(0),
             settled: AtomicU64::new(0),
             follows_rows: AtomicBool::new(false),
+            telling: Mutex::default(),
             rows_used: AtomicBool::new(false),
             commits: AtomicU64::new(0),
         }
@@ -118,9 +120,9 @@ impl Currency {
         current
     }
 
-    /// Whether those who write are seen, as far as that was asked.
+    /// Whether those who write are seen.
     pub(crate) fn sees_writes(&self) -> bool {
-        !matches!(self.seen.load().as_deref(), Some(ForeignWrites::Unseen))
+        matches!(self.seen.load().as_deref(), Some(ForeignWrites::Seen(_) | ForeignWrites::None))
     }
 
     /// Where the database stands; `None` while that cannot be told, since somebody may be writing.
@@ -158,8 +160,19 @@ impl Currency {
         if !self.rows_used.load(Ordering::Relaxed) {
             self.rows_used.store(true, Ordering::Relaxed);
         }
-        if !self.follows_rows.load(Ordering::Relaxed) && !self.follows_rows.swap(true, Ordering::SeqCst) {
-            self.source.follow_rows(true);
+        if !self.follows_rows.load(Ordering::Relaxed) {
+            self.follow_rows(|| true);
+        }
+    }
+
+    /// Tells the backend whether somebody depends on rows, if that has changed. Under a lock, so that it is told last
+    /// what is remembered here.
+    #[cold]
+    fn follow_rows(&self, wanted: impl FnOnce() -> bool) {
+        let _one_at_a_time = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = wanted();
+        if self.follows_rows.swap(wanted, Ordering::SeqCst) != wanted {
+            self.source.follow_rows(wanted);
         }
     }
 
@@ -246,12 +259,8 @@ impl Currency {
     /// Asks for rows no longer if nobody has depended on them for a while.
     fn consider_rows(&self) {
         let commits = self.commits.fetch_add(1, Ordering::SeqCst);
-        if commits.is_multiple_of(COMMITS_WITHOUT_ROWS)
-            && self.follows_rows.load(Ordering::Relaxed)
-            && !self.rows_used.swap(false, Ordering::Relaxed)
-        {
-            self.follows_rows.store(false, Ordering::SeqCst);
-            self.source.follow_rows(false);
+        if commits.is_multiple_of(COMMITS_WITHOUT_ROWS) && self.follows_rows.load(Ordering::Relaxed) {
+            self.follow_rows(|| self.rows_used.swap(false, Ordering::Relaxed));
         }
     }
 }

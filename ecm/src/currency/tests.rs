@@ -19,6 +19,8 @@ impl Source for Told {
 
     fn follow_rows(&self, wanted: bool) {
         self.asked.fetch_add(1, Ordering::SeqCst);
+        // Gives others the time to come in between.
+        (0..if wanted { 0 } else { 200 }).for_each(|_| std::thread::yield_now());
         self.follows.store(wanted, Ordering::SeqCst);
     }
 }
@@ -264,6 +266,47 @@ fn rows_are_followed_no_longer_once_nobody_asks_for_them() {
     assert!(!told.follows.load(Ordering::SeqCst));
     assert!(currency.is_current(&row));
     assert_eq!((told.follows.load(Ordering::SeqCst), told.asked.load(Ordering::SeqCst)), (true, 3));
+}
+
+#[test]
+fn the_backend_is_told_last_what_is_wanted_whoever_wants_it_and_whoever_does_not_any_more() {
+    let (told, currency) = alone();
+    let row = read_rows(&currency, &[ValueRef::Integer(7)]);
+    for _ in 0..20 {
+        std::thread::scope(|scope| {
+            let (told, currency, row) = (&told, &currency, &row);
+            let commits = scope.spawn(move || {
+                for _ in 0..3 * COMMITS_WITHOUT_ROWS {
+                    commit(told, currency, &tables(&["u"]));
+                }
+            });
+            scope.spawn(move || {
+                while !commits.is_finished() {
+                    // Only while nobody is asked for rows, so that nobody is for most of the time.
+                    if !currency.follows_rows.load(Ordering::SeqCst) {
+                        currency.use_rows();
+                    }
+                }
+            });
+        });
+        assert!(currency.is_current(&row));
+        let (follows, remembered) = (told.follows.load(Ordering::SeqCst), currency.follows_rows.load(Ordering::SeqCst));
+        assert_eq!((follows, remembered), (true, true));
+    }
+    assert!(told.asked.load(Ordering::SeqCst) > 20, "nobody ever stopped asking");
+}
+
+#[test]
+fn rows_that_are_written_before_they_are_told_apart_count_as_any() {
+    let marks = Marks::default();
+    let keys = RowKeys { table: "t".into(), parameters: [0].into() };
+    let by_row = Reads { tables: &["t".into()], rows: Some((&keys, &[ValueRef::Integer(7)])) };
+    // What somebody captures who begins to tell rows apart at the moment of the commit, which does not see that yet.
+    let (at_that_moment, _) = Marks::default().capture(&by_row);
+    let table = WrittenTable { rows: WrittenRows::Only([7].into()), ..WrittenTable::any("t") };
+    marks.committed(&Written::Tables([table].into()));
+    marks.capture(&by_row);
+    assert!(!marks.are(&at_that_moment, false));
 }
 
 #[test]
