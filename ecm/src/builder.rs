@@ -19,7 +19,7 @@ use ecm_core::{
 use std::{
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -221,7 +221,6 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             clock: self.clock,
             observers: Arc::new(Observers::new(self.observers)),
             stale: AtomicU64::new(0),
-            former_caches: Mutex::default(),
             topologies: Versions::new(Topology { config: self.config, cache, groups: vec![default_group] }),
             recipes,
             closed: AtomicBool::new(false),

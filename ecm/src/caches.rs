@@ -1,6 +1,6 @@
 use crate::{ManagerConfig, currency::Reads, manager::Shared, topology::Topology};
 use ecm_core::{Backend, Cache, CacheStats, InvalidConfig, Transact};
-use std::sync::{Arc, PoisonError, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
 impl<B: Backend<Connection: Transact>> Shared<B> {
     /// The cache that a changed configuration asks for: the present one, unless what it was made with has changed.
@@ -28,15 +28,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             return Ok(Arc::clone(&current.cache));
         }
         let Some(made) = self.recipes.cache(config)? else { return Ok(Arc::clone(&current.cache)) };
-        let mut former = self.former_caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = current.cache.stats();
-        former.hits += last.hits;
-        former.misses += last.misses;
-        former.inserted += last.inserted;
-        former.rejected += last.rejected;
-        former.evicted += last.evicted;
-        former.expired += last.expired;
-        // Kept until the manager goes, as every version: without what is in it.
+        // Kept until the manager goes, as every version: with what it has counted, and without what is in it.
         current.cache.clear();
         Ok(made)
     }
@@ -56,17 +48,21 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         }
     }
 
-    /// The figures of all caches so far.
+    /// The figures of the present cache, with what all caches so far have counted.
     pub(crate) fn cache_stats(&self) -> CacheStats {
+        let mut caches: Vec<&Arc<dyn Cache>> = self.topologies.all().map(|topology| &topology.cache).collect();
+        // Versions that follow each other share one, until another one is asked for.
+        caches.dedup_by(|one, other| Arc::ptr_eq(one, other));
+        let mut stats = caches.pop().map(|present| present.stats()).unwrap_or_default();
+        for former in caches.into_iter().map(|former| former.stats()) {
+            stats.hits += former.hits;
+            stats.misses += former.misses;
+            stats.inserted += former.inserted;
+            stats.rejected += former.rejected;
+            stats.evicted += former.evicted;
+            stats.expired += former.expired;
+        }
         let stale = self.stale.load(Ordering::Relaxed);
-        let former = *self.former_caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stats = self.topologies.current().cache.stats();
-        stats.hits += former.hits;
-        stats.misses += former.misses;
-        stats.inserted += former.inserted;
-        stats.rejected += former.rejected;
-        stats.evicted += former.evicted;
-        stats.expired += former.expired;
         stats.hits = stats.hits.saturating_sub(stale);
         stats.misses += stale;
         stats

@@ -12,15 +12,15 @@ use crate::{
     topology::{GroupShared, Member, Target, Topology},
 };
 use ecm_core::{
-    Access, Backend, CacheStats, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest,
-    InvalidConfig, Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, Versions, block_on,
+    Access, Backend, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest, InvalidConfig,
+    Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, Versions, block_on,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -52,8 +52,6 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
     pub(crate) metrics: ecm_metrics::Metrics,
     /// Cached results that were found and not served, since they were not current any more.
     pub(crate) stale: AtomicU64,
-    /// What caches have counted whose place another one has taken.
-    pub(crate) former_caches: Mutex<CacheStats>,
     pub(crate) topologies: Versions<Topology<B>>,
     pub(crate) recipes: Recipes,
     pub(crate) closed: AtomicBool,
