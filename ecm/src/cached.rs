@@ -147,7 +147,6 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             Loaded::Failed(failed) => Turn::Answered(Err(failed.error())),
             Loaded::Rows(rows, name) => {
                 progress.database = group.nodes.iter().find(|node| node.name == *name).map(|node| &*node.name);
-                progress.shared = true;
                 let Some(answer) = self.job.answer_from(rows) else { return alone };
                 Turn::Answered(answer.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend)))
             }
@@ -206,16 +205,11 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
     /// # Errors
     /// As of [`wait`](Call::wait).
     pub fn answer(self) -> Result<Answer<S::Output>, Error> {
-        let manager = self.manager;
         let (value, progress) = self.wait_with_progress();
         let value = value?;
         let source = match (progress.cached, progress.database) {
             (Some((age, current)), _) => Source::Cache { age, current },
-            (None, name) => {
-                let members = manager.topologies.all().flat_map(Topology::members);
-                let found = members.map(|member| &member.info.name).find(|known| Some(&***known) == name);
-                Source::Database(found.map_or_else(|| "".into(), Clone::clone))
-            }
+            (None, name) => Source::Database(name.unwrap_or_default().into()),
         };
         Ok(Answer::new(value, source))
     }

@@ -256,16 +256,29 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let statements = &shared.statements;
         let clears = statements.clears();
         let topology = self.manager.topologies.current();
-        let (found, way) = (topology.resolve(self.target)?, Way::Read(Loan::Statement));
+        let (group, _) = topology.resolve(self.target)?;
+        // Also for a call to one copy: what is known is known for the group.
+        let (found, way) = ((group, Mask::first(group.members.len())), Way::Read(Loan::Statement));
         let kind = CallKind::Query;
         let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         let mut route = route.primary_first();
         let analysis = route.wait(&mut Analyse(sql), &self.context);
-        if analysis.is_err() {
-            // It is all that the call has done.
-            *progress = route.progress;
+        let mut analysis = match analysis {
+            Ok(analysis) => analysis,
+            Err(error) => {
+                // It is all that the call has done.
+                *progress = route.progress;
+                return Err(error);
+            }
+        };
+        let lags = group.primary().is_some_and(|primary| route.progress.database != Some(&group.nodes[primary].name));
+        if lags {
+            // By the schema of a copy, a view may read other tables than it does.
+            analysis.cacheable = false;
+            analysis.uncacheable = Some("a copy has told what it reads, since the primary did not answer".into());
+            return Ok(statements.once(sql, analysis));
         }
-        Ok(statements.add(sql, analysis?, clears))
+        Ok(statements.add(sql, analysis, clears))
     }
 }
 

@@ -139,6 +139,14 @@ impl Registry {
         prepared
     }
 
+    /// A statement with an analysis that is not kept, since it tells nothing of later calls.
+    pub(crate) fn once(&self, sql: &str, analysis: Analysis) -> Arc<Prepared> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let prepared = Arc::new(Prepared { id: known.next_id, sql: sql.into(), analysis });
+        known.next_id = known.next_id.wrapping_add(1);
+        prepared
+    }
+
     /// Forgets everything: the schema may have changed.
     pub(crate) fn clear(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);

@@ -57,8 +57,6 @@ pub(crate) struct Progress<'m> {
     in_doubt: bool,
     /// How old an answer from the cache was, and whether it was current.
     pub(crate) cached: Option<(Duration, bool)>,
-    /// Whether somebody else has read for this call.
-    pub(crate) shared: bool,
     /// When the last attempt ended: the clock is not read again for the report.
     pub(crate) ended: Option<Time>,
 }

@@ -6,9 +6,9 @@ mod fakes;
 mod lines;
 
 use ecm::{
-    ConnectionManager, Database, Failure,
+    ConnectionManager, Database, Failure, ManagerConfig,
     core::{
-        Cache, CacheStats, Entry, Interest, Key, KeyRef, Time,
+        Cache, CacheStats, Entry, FaultKind, Interest, Key, KeyRef, Time,
         testing::{Fake, FakeForeignWrites, TestClock},
     },
 };
@@ -205,6 +205,27 @@ fn a_lagging_replica_cannot_put_its_old_rows_into_the_cache() {
     manager.execute("set a").bind(1).wait().unwrap();
     assert_eq!((answer(&manager), answer(&manager)), (None, None), "the replica serves, it is preferred");
     assert_eq!(manager.status().cache.entries, 0);
+}
+
+#[test]
+fn what_a_copy_says_of_a_statement_is_kept_of_no_answer_and_asked_of_the_primary_again() {
+    let (primary, copy) = (Fake::new(), Fake::new());
+    let manager = builder(&primary)
+        .database(Database::new("copy", copy.clone()).read_only(true).priority(-1))
+        .cache(Map::default())
+        .configure(&ManagerConfig { enable_load_balancing: false, enable_metrics: false, ..ManagerConfig::default() })
+        .build()
+        .unwrap();
+    primary.fail_check_outs(FaultKind::Storage, 2);
+    assert_eq!(answer(&manager), None);
+    assert_eq!((primary.counts().analyses, copy.counts().analyses), (0, 1));
+    let told = manager.query("get a").explain().unwrap();
+    assert_eq!((told.not_cached, primary.counts().analyses), (None, 1), "the primary answers again, and is asked");
+    assert_eq!((answer(&manager), answer(&manager)), (None, None));
+    assert_eq!((manager.status().cache.hits, primary.counts().analyses), (1, 1));
+    let handle = manager.database("copy").unwrap();
+    (0..3).for_each(|_| drop(handle.query("get b").wait().unwrap()));
+    assert_eq!((copy.counts().analyses, primary.counts().analyses), (1, 2), "once, also for calls to the copy");
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn the_backend_is_told_last_what_is_wanted_whoever_wants_it_and_whoever_does_not
     let row = read_rows(&currency, &[ValueRef::Integer(7)]);
     for _ in 0..20 {
         std::thread::scope(|scope| {
-            let (told, currency, row) = (&told, &currency, &row);
+            let (told, currency) = (&told, &currency);
             let commits = scope.spawn(move || {
                 for _ in 0..3 * COMMITS_WITHOUT_ROWS {
                     commit(told, currency, &tables(&["u"]));
