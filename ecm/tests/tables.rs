@@ -4,6 +4,7 @@
 use ecm::{
     ConnectionManager, Database, Failure,
     cache::{Quick, QuickConfig},
+    core::testing::TestClock,
     sqlite::Sqlite,
 };
 use std::{path::Path, sync::mpsc, thread};
@@ -15,7 +16,9 @@ const SCHEMA: &str = "CREATE TABLE a (v INTEGER UNIQUE); CREATE TABLE b (v INTEG
 fn manager(path: &Path) -> ConnectionManager {
     let sqlite = Sqlite::open(path);
     let cache = Quick::new(&QuickConfig::default()).unwrap();
-    let manager = ConnectionManager::builder().database(Database::new("main", sqlite)).cache(cache).build().unwrap();
+    let builder = ConnectionManager::builder().database(Database::new("main", sqlite)).cache(cache);
+    // It stands still, so that no transaction becomes too old to take in another write.
+    let manager = builder.clock(TestClock::new()).build().unwrap();
     manager.write(|tx| Ok(tx.execute_batch(SCHEMA)?)).wait().unwrap();
     manager
 }
