@@ -92,7 +92,14 @@ fn of_those_who_share_a_transaction_only_the_committed_make_anything_stale() {
                 .unwrap();
         });
         begins.recv().unwrap();
+        // One after the other: whose job others can run comes first, since a closure would run alone after a short turn.
+        let waits = |number: u32| {
+            while manager.status().groups[0].databases[0].writer.as_ref().unwrap().waiting < number {
+                thread::yield_now();
+            }
+        };
         scope.spawn(|| manager.execute("INSERT INTO b VALUES (1)").wait().unwrap_err());
+        waits(1);
         scope.spawn(|| {
             let failed = manager.write(|tx| {
                 tx.execute("INSERT INTO c VALUES (1)", [])?;
@@ -100,11 +107,11 @@ fn of_those_who_share_a_transaction_only_the_committed_make_anything_stale() {
             });
             failed.wait().unwrap_err();
         });
+        waits(2);
         scope.spawn(|| manager.execute("INSERT INTO a VALUES (1)").wait().unwrap());
+        waits(3);
         scope.spawn(|| manager.write(|tx| Ok(tx.execute("INSERT INTO a VALUES (2)", [])?)).wait().unwrap());
-        while manager.status().groups[0].databases[0].writer.as_ref().unwrap().waiting < 4 {
-            thread::yield_now();
-        }
+        waits(4);
         release.send(()).unwrap();
     });
     assert_eq!(position(), before + 2, "one alone, and one of all others");
