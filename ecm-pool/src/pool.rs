@@ -90,13 +90,15 @@ impl<B: Backend> Pool<B> {
     #[cold]
     fn hand_in(&self, held: Held<'_, B::Connection>, ended: Ended) {
         let loaned = Loaned::of(held);
+        // Looked at before the lock is taken, for which others wait.
+        let now = self.shared.clock.now();
         self.shared.locked(|state, after| match ended {
-            Ended::Well => state.put_back(loaned, None, after),
+            Ended::Well => state.put_back(loaned, None, now, after),
             Ended::Faulty => {
                 state.accuse(loaned.slot, after);
-                state.put_back(loaned, None, after);
+                state.put_back(loaned, None, now, after);
             }
-            Ended::Unfit(why) => state.put_back(loaned, Some(why), after),
+            Ended::Unfit(why) => state.put_back(loaned, Some(why), now, after),
         });
     }
 

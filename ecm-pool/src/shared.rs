@@ -22,7 +22,7 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) clock: Arc<dyn Clock>,
     /// `None` for one that does not want to know of connections.
     observer: Option<Arc<dyn Observer>>,
-    state: Mutex<State<B::Connection>>,
+    state: Apart<Mutex<State<B::Connection>>>,
     workers: Arc<dyn Workers>,
     revoker: Bell,
     timer: Bell,
@@ -31,6 +31,10 @@ pub(crate) struct Shared<B: Backend> {
     guard: Bell,
     this: Weak<Self>,
 }
+
+/// In cache lines of its own: what is read without the lock is not taken from other processors by those who take it.
+#[repr(align(128))]
+struct Apart<T>(T);
 
 /// What an alarm of the clock wakes, and the one that is set.
 struct Bell {
@@ -55,7 +59,7 @@ impl<B: Backend> Shared<B> {
             access,
             clock,
             observer: observer.interest().wants(Interest::CONNECTIONS).then_some(observer),
-            state: Mutex::new(state),
+            state: Apart(Mutex::new(state)),
             workers,
             revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
             timer: Bell::new(Ringing { shared: Weak::clone(shared), work: State::expire }),
@@ -75,7 +79,7 @@ impl<B: Backend> Shared<B> {
         operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
     ) -> T {
         let mut after = After::default();
-        let mut state = lock(&self.state);
+        let mut state = lock(&self.state.0);
         #[cfg(shuttle)]
         state.drain();
         let answer = operation(&mut state, &mut after);

@@ -155,8 +155,8 @@ impl<C> State<C> {
         self.shortage()
     }
 
-    /// A loan is over; `unfit` says why its connection cannot be lent again, if it cannot.
-    pub(crate) fn put_back(&mut self, loaned: Loaned<C>, unfit: Option<&'static str>, after: &mut After<C>) {
+    /// A loan is over, at `now`; `unfit` says why its connection cannot be lent again, if it cannot.
+    pub(crate) fn put_back(&mut self, loaned: Loaned<C>, unfit: Option<&'static str>, now: Time, after: &mut After<C>) {
         self.front.rests(&loaned);
         self.wake(after);
         let why = if self.closed {
@@ -173,7 +173,7 @@ impl<C> State<C> {
         match why {
             Some(why) => self.close_loaned(loaned, why, after),
             None if self.queue.is_empty() || self.suspended => self.front.give_anyway(loaned),
-            None => self.queue.grant(Handed::Connection(loaned), self.clock.now(), after),
+            None => self.queue.grant(Handed::Connection(loaned), now, after),
         }
         // Otherwise there is nothing else to hand out, and looking at every slot is dear.
         if why.is_some() || self.open() < self.most() {
@@ -186,7 +186,7 @@ impl<C> State<C> {
     /// A connection became idle in a slot that was recalled, or while the gate was shut.
     pub(crate) fn gave(&mut self, slot: usize, after: &mut After<C>) {
         match self.front.recalled(slot) {
-            Some(loaned) => self.put_back(loaned, None, after),
+            Some(loaned) => self.put_back(loaned, None, self.clock.now(), after),
             None => {
                 self.wake(after);
                 self.serve(after);

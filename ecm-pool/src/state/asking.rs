@@ -72,7 +72,7 @@ impl<C> State<C> {
             return;
         }
         match self.queue.take_grant(ticket) {
-            Some((Handed::Connection(loaned), _)) => self.put_back(loaned, None, after),
+            Some((Handed::Connection(loaned), _)) => self.put_back(loaned, None, self.clock.now(), after),
             Some((Handed::Room(vacancy), _)) => self.vacate(vacancy, after),
             None => self.leave_queue(ticket, after),
         }

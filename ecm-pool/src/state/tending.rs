@@ -181,7 +181,7 @@ impl<C> State<C> {
         let now = self.clock.now();
         if let Ok(loaned) = self.settle(number, connection, interrupter, now, took, after) {
             self.succeed(number, after);
-            self.put_back(loaned, None, after);
+            self.put_back(loaned, None, now, after);
         }
     }
 
@@ -214,7 +214,7 @@ impl<C> State<C> {
         } else {
             self.front.suspect(now);
         }
-        self.put_back(loaned, (!works).then_some("it failed its check"), after);
+        self.put_back(loaned, (!works).then_some("it failed its check"), now, after);
     }
 
     /// How an opening went, for the next ones.

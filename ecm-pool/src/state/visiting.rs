@@ -131,7 +131,7 @@ impl<C> State<C> {
         self.visiting.under_way = None;
         let now = self.clock.now();
         self.places[loaned.slot].rest.visited(again.unwrap_or_default(), now);
-        self.put_back(loaned, again.is_err().then_some("it panicked while it was idle"), after);
+        self.put_back(loaned, again.is_err().then_some("it panicked while it was idle"), now, after);
     }
 
     pub(super) fn stop_visiting(&mut self, after: &mut After<C>) {
