@@ -18,6 +18,8 @@ pub(crate) enum Command {
 pub(crate) struct Run {
     /// The suites; all if there are none.
     pub(crate) suites: Vec<String>,
+    /// The cases of these suites; all if there are none.
+    pub(crate) cases: Vec<String>,
     pub(crate) plan: Plan,
     /// Programs that host systems with an SQLite of their own.
     pub(crate) peers: Vec<PathBuf>,
@@ -26,7 +28,7 @@ pub(crate) struct Run {
 impl Command {
     pub(crate) fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, Problem> {
         let mut arguments = arguments.into_iter();
-        let mut run = Run { suites: Vec::new(), plan: Plan::of_seconds(1.5)?, peers: Vec::new() };
+        let mut run = Run { suites: Vec::new(), cases: Vec::new(), plan: Plan::of_seconds(1.5)?, peers: Vec::new() };
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or_else(|| Problem(format!("{argument} needs a value")));
             match argument.as_str() {
@@ -36,6 +38,7 @@ impl Command {
                     return Ok(Self::Grow { system, path: value()?.into() });
                 }
                 "--suite" => run.suites.push(value()?),
+                "--case" => run.cases.push(value()?),
                 "--seconds" => {
                     let text = value()?;
                     let seconds = text.parse().map_err(|error| Problem(format!("--seconds {text}: {error}")))?;
@@ -44,7 +47,7 @@ impl Command {
                 "--peer" => run.peers.push(value()?.into()),
                 _ => {
                     return Err(Problem(format!(
-                        "the argument {argument} is none of --suite NAME, --seconds N, --peer PROGRAM, plot FOLDER"
+                        "the argument {argument} is none of --suite NAME, --case NAME, --seconds N, --peer PROGRAM, plot FOLDER"
                     )));
                 }
             }

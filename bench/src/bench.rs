@@ -86,6 +86,9 @@ impl Bench {
         case: &str,
         contestants: Vec<Box<dyn Contestant>>,
     ) -> Result<(), Problem> {
+        if !self.wants(case) {
+            return Ok(());
+        }
         take_turns(&format!("{suite} {case}"), &self.plan(), contestants)?.iter().try_for_each(|line| self.tell(line))
     }
 
@@ -98,7 +101,14 @@ impl Bench {
             }
             self.told.push(text.clone());
         }
+        if line.case != "conditions" && !self.wants(&line.case) {
+            return Ok(());
+        }
         writeln!(stdout(), "{text}").map_err(|error| Problem::during("telling a line", error))
+    }
+
+    fn wants(&self, case: &str) -> bool {
+        self.options.cases.is_empty() || self.options.cases.iter().any(|asked| asked == case)
     }
 
     fn nothing_yet(&mut self, suite: &str, cases: &[&str]) -> Result<(), Problem> {

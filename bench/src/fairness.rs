@@ -1,7 +1,7 @@
 use crate::pool::Loans;
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::SeqCst},
     },
     thread,
@@ -27,6 +27,8 @@ struct Board {
     overtakes_max: AtomicU64,
     longest_wait_ns: AtomicU64,
     held_ns: AtomicU64,
+    /// The most overtakes and the longest wait of each round.
+    rounds: Mutex<Vec<(u64, u64)>>,
 }
 
 /// One caller on the board.
@@ -47,6 +49,7 @@ impl Board {
             overtakes_max: AtomicU64::new(0),
             longest_wait_ns: AtomicU64::new(0),
             held_ns: AtomicU64::new(0),
+            rounds: Mutex::default(),
         }
     }
 
@@ -79,6 +82,13 @@ impl Board {
         for figure in [loans, overtakes, overtakes_max, longest_wait_ns, held_ns] {
             figure.store(0, SeqCst);
         }
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// A round is over: the worst of it is kept apart.
+    fn end_round(&self) {
+        let worst = (self.overtakes_max.swap(0, SeqCst), self.longest_wait_ns.swap(0, SeqCst));
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).push(worst);
     }
 }
 
@@ -126,7 +136,9 @@ impl<L: Loans> Contestant for Fair<L> {
     fn round(&mut self, length: Duration) -> Result<(), Problem> {
         let held = length * TENTHS / 10;
         self.plain.round(length - held)?;
-        self.holders.round(held)
+        self.holders.round(held)?;
+        self.board.end_round();
+        Ok(())
     }
 
     fn forget(&mut self) -> Result<(), Problem> {
@@ -139,17 +151,29 @@ impl<L: Loans> Contestant for Fair<L> {
         let loans = self.board.loans.load(SeqCst).max(1);
         let figure = |figure: &AtomicU64| figure.load(SeqCst);
         let mean = figure(&self.board.overtakes) as f64 / loans as f64;
+        let rounds = std::mem::take(&mut *self.board.rounds.lock().unwrap_or_else(PoisonError::into_inner));
+        let (overtakes, waits) = rounds.into_iter().unzip();
+        let ((overtakes, most_overtakes), (wait, longest_wait)) = (middle_and_most(overtakes), middle_and_most(waits));
         let lines = self.plain.finish()?.into_iter();
         Ok(lines
             .map(|line| {
                 line.with("held_loans", loans)
                     .with("held_mean_ns", figure(&self.board.held_ns) / loans)
                     .with("overtakes_mean", (mean * 1_000.0).round() / 1_000.0)
-                    .with("overtakes_max", figure(&self.board.overtakes_max))
-                    .with("longest_wait_ns", figure(&self.board.longest_wait_ns))
+                    .with("overtakes_max_of_a_round", overtakes)
+                    .with("overtakes_max", most_overtakes)
+                    .with("longest_wait_of_a_round_ns", wait)
+                    .with("longest_wait_ns", longest_wait)
             })
             .collect())
     }
+}
+
+/// The median, the lower one of two, and the greatest.
+fn middle_and_most(mut figures: Vec<u64>) -> (u64, u64) {
+    figures.sort_unstable();
+    let middle = figures.len().saturating_sub(1) / 2;
+    (figures.get(middle).copied().unwrap_or(0), figures.last().copied().unwrap_or(0))
 }
 
 #[cfg(test)]

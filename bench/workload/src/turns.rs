@@ -30,8 +30,8 @@ impl Plan {
     }
 }
 
-/// Lets all take turns: a warm-up of one round each, which is forgotten, then A B C, A B C, and so on. Tells
-/// on standard error where it is.
+/// Lets all take turns: a warm-up of one round each, which is forgotten, then A B C, B C A, and so on, so that nobody
+/// always comes after the same one. Tells on standard error where it is.
 ///
 /// # Errors
 /// The first system that does not answer any more.
@@ -48,7 +48,9 @@ pub fn take_turns(title: &str, plan: &Plan, mut contestants: Vec<Box<dyn Contest
         eprintln!("{title}: {rounds} rounds of {systems} systems, {each:.0?} each");
     }
     for round in 0..=plan.rounds {
-        for contestant in &mut contestants {
+        let first = round.saturating_sub(1) as usize % contestants.len().max(1);
+        let (later, earlier) = contestants.split_at_mut(first);
+        for contestant in earlier.iter_mut().chain(later) {
             tell(round, contestant.system());
             contestant.round(plan.round())?;
             if round == 0 {
@@ -93,7 +95,7 @@ mod tests {
         let contestants = ["A", "B"].map(|name| Box::new(Noting(name, Rc::clone(&notes))) as Box<dyn Contestant>);
         let plan = Plan { time: Duration::from_secs(3), rounds: 3 };
         let lines = take_turns("s c", &plan, contestants.into()).unwrap();
-        assert_eq!(*notes.borrow(), "A-B-ABABAB");
+        assert_eq!(*notes.borrow(), "A-B-ABBAAB");
         assert_eq!(lines.len(), 2);
     }
 
