@@ -37,6 +37,9 @@ impl Interest {
     pub const DATABASES: Self = Self(8);
     /// [`Event::LogPinned`] and [`Event::CheckpointFailed`].
     pub const LOGS: Self = Self(16);
+    /// [`Event::Lent`], [`Event::NotLent`] and [`Event::Returned`]: two for each loan, so that they are for looking
+    /// closely, not for counting.
+    pub const LOANS: Self = Self(32);
     /// Everything, now and in later versions.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -61,10 +64,37 @@ impl ops::BitOr for Interest {
 pub enum Event<'a> {
     /// A call has ended.
     Call(&'a CallReport<'a>),
+    /// A connection was lent: the caller has it a moment later.
+    Lent {
+        /// The database.
+        database: &'a str,
+        /// Which one of its pool's: the number that it was opened under, from 1.
+        connection: u64,
+        /// Where in the caller's code the loan was made; `None` if that is not known.
+        location: Option<&'static Location<'static>>,
+    },
+    /// A caller was lent nothing: its time was over, the queue full, the pool closed, or a connection could not be opened.
+    NotLent {
+        /// The database.
+        database: &'a str,
+        /// Why.
+        error: &'a Error,
+        /// Where in the caller's code the loan was asked for.
+        location: &'static Location<'static>,
+    },
+    /// A connection came back, and its loan is over; if it is not fit to be lent again, [`Event::Closed`] follows.
+    Returned {
+        /// The database.
+        database: &'a str,
+        /// Which one of its pool's.
+        connection: u64,
+    },
     /// A connection was opened.
     Opened {
         /// The database.
         database: &'a str,
+        /// Which one of its pool's: the number that it is known by from now on.
+        connection: u64,
         /// How long opening took.
         took: Duration,
     },
@@ -72,6 +102,8 @@ pub enum Event<'a> {
     Closed {
         /// The database.
         database: &'a str,
+        /// Which one of its pool's.
+        connection: u64,
         /// Why.
         why: &'a str,
     },
@@ -141,6 +173,7 @@ impl Event<'_> {
             Self::Opened { .. } | Self::Closed { .. } | Self::Demoted { .. } | Self::Overdue { .. } => {
                 Interest::CONNECTIONS
             }
+            Self::Lent { .. } | Self::NotLent { .. } | Self::Returned { .. } => Interest::LOANS,
             Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
@@ -226,16 +259,21 @@ impl Observer for NoObserver {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn every_event_belongs_to_one_interest() {
         let context = Context::NONE;
         let report = CallReport::new(CallKind::Read, "default", Location::caller(), &context);
         let database = "main";
+        let error = Error::new(Kind::Closed, "the pool is closed");
         let events = [
             (Event::Call(&report), Interest::CALLS),
-            (Event::Opened { database, took: Duration::ZERO }, Interest::CONNECTIONS),
-            (Event::Closed { database, why: "idle" }, Interest::CONNECTIONS),
+            (Event::Lent { database, connection: 1, location: None }, Interest::LOANS),
+            (Event::NotLent { database, error: &error, location: Location::caller() }, Interest::LOANS),
+            (Event::Returned { database, connection: 1 }, Interest::LOANS),
+            (Event::Opened { database, connection: 1, took: Duration::ZERO }, Interest::CONNECTIONS),
+            (Event::Closed { database, connection: 1, why: "idle" }, Interest::CONNECTIONS),
             (Event::Demoted { database, why: "slow" }, Interest::CONNECTIONS),
             (Event::Overdue { database, location: None, age: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::LogPinned { database, location: None, age: Duration::ZERO, frames: 7 }, Interest::LOGS),

@@ -47,6 +47,7 @@ impl IntoIterator for Wakers {
 /// A connection that has left its place and is to be dropped.
 pub(crate) struct Closing<C> {
     pub(crate) connection: Box<C>,
+    pub(crate) number: u64,
     pub(crate) interrupter: Option<Arc<dyn Interrupt>>,
     pub(crate) why: &'static str,
 }

@@ -4,7 +4,7 @@ use crate::{
     opening::{Opening, Purpose},
     sync::yield_now,
 };
-use ecm_core::{Backend, Error, Kind, Loan, Time};
+use ecm_core::{Backend, Error, Event, Interest, Kind, Loan, Time};
 use std::{
     panic::Location,
     task::{Context, Poll},
@@ -43,7 +43,7 @@ impl Asking {
         {
             self.progress = Progress::Done;
             if let Some(answer) = self.begin(lent) {
-                return Poll::Ready(answer);
+                return Poll::Ready(self.told(pool, answer));
             }
             self.progress = Progress::New;
         }
@@ -67,12 +67,19 @@ impl Asking {
             Standing::Closed => Some(Err(pool.shared().closed())),
         };
         match answer {
-            Some(answer) => Poll::Ready(answer),
+            Some(answer) => Poll::Ready(self.told(pool, answer)),
             None => {
                 self.progress = Progress::New;
                 self.poll(pool, context)
             }
         }
+    }
+
+    fn told<'p, B: Backend>(&self, pool: &Pool<B>, answer: Result<Lent<'p, B>, Error>) -> Result<Lent<'p, B>, Error> {
+        answer.inspect_err(|error| {
+            let location = self.from;
+            pool.shared().tell(Interest::LOANS, |_| Event::NotLent { database: &pool.shared().name, error, location });
+        })
     }
 
     /// Leaves the queue; what was handed over already goes to the next.

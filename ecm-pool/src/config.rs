@@ -108,7 +108,8 @@ pub struct PoolConfig {
     ///
     /// Default: 300 seconds.
     ///
-    /// Zero means for ever, otherwise at least 10 ms.
+    /// Zero means for ever, otherwise at least 10 ms, and less than `max_lifetime` where both are set: it would never
+    /// come to it.
     #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub idle_timeout: Duration,
     /// How old a connection may become before it is closed and replaced.
@@ -234,6 +235,12 @@ impl PoolConfig {
                 return Err(InvalidConfig::new(field, format_args!("{span:?}"), accepted));
             }
         }
+        // The default need not be lowered with it.
+        let sets_idle = self.idle_timeout != Self::default().idle_timeout && !self.idle_timeout.is_zero();
+        if sets_idle && !self.max_lifetime.is_zero() && self.idle_timeout >= self.max_lifetime {
+            let accepted = format_args!("0s for never, otherwise less than max_lifetime = {:?}", self.max_lifetime);
+            return Err(InvalidConfig::new("idle_timeout", format_args!("{:?}", self.idle_timeout), accepted));
+        }
         between("failure_threshold", self.failure_threshold, 1..=MOST_FAILURES)?;
         if !RECOVERY.contains(&self.recovery_timeout) {
             let accepted = format_args!("between {:?} and {:?}", RECOVERY.start(), RECOVERY.end());
@@ -328,6 +335,13 @@ mod tests {
         assert_eq!(refused(|config| config.validation_interval = short), Some(("validation_interval", "9ms".into())));
         assert_eq!(refused(|config| config.leak_threshold = short), Some(("leak_threshold", "9ms".into())));
         assert_eq!(refused(|config| config.leak_threshold = SHORTEST_SPAN), None);
+        let aging = |idle: u64, old: u64| {
+            refused(|config| {
+                (config.idle_timeout, config.max_lifetime) = (Duration::from_secs(idle), Duration::from_secs(old));
+            })
+        };
+        assert_eq!(aging(60, 60), Some(("idle_timeout", "60s".into())), "nothing would be idle for so long");
+        assert_eq!([aging(59, 60), aging(300, 60), aging(0, 60), aging(60, 0)], [None, None, None, None]);
         assert_eq!(refused(|config| config.idle_timeout = never), None);
     }
 

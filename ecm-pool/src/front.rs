@@ -36,6 +36,8 @@ use std::{
 #[repr(align(128))]
 pub(crate) struct Front<C> {
     id: u32,
+    /// Whether somebody wants to be told of each loan.
+    pub(crate) tells: bool,
     gate: AtomicU32,
     /// Whether whoever gives has a barrier of its own.
     fenced: AtomicBool,
@@ -85,11 +87,12 @@ pub(crate) enum Given<'p, C> {
 const CALM: u32 = if cfg!(shuttle) { 1 } else { 64 };
 
 impl<C> Front<C> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(tells: bool) -> Self {
         static NEXT_ID: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(1);
         let id = NEXT_ID.fetch_add(1, Relaxed);
         Self {
             id,
+            tells,
             gate: AtomicU32::new(0),
             fenced: AtomicBool::new(!barrier::is_available()),
             even: false.into(),

@@ -92,6 +92,11 @@ pub(crate) enum Ended {
     Unfit(&'static str),
 }
 
+/// Whether a loan was begun to its end.
+pub(crate) fn has_begun(notes: &Figures) -> bool {
+    ![Fate::NotBegun as u8, Fate::FailedCheck as u8].contains(&notes.fate())
+}
+
 /// Ends a loan.
 #[inline]
 pub(crate) fn end<C: Connection>(held: &mut Held<'_, C>) -> Ended {
@@ -147,6 +152,9 @@ impl<'p, B: Backend> Lent<'p, B> {
         mem::forget(beginning);
         Fate::Kept.set(notes);
         notes.count_loan();
+        if pool.front().tells {
+            pool.tell_lent(notes);
+        }
         Ok(())
     }
 

@@ -1,5 +1,5 @@
 use crate::{Lent, Pool, asking::describe, place::Vacancy, state::Unsettled};
-use ecm_core::{Backend, Connection, Error, Event, Failure, Loan, Stage, Time};
+use ecm_core::{Backend, Connection, Error, Event, Failure, Interest, Loan, Stage, Time};
 use std::panic::Location;
 
 /// A place that is reserved for a connection about to be opened; dropped, it goes to the next.
@@ -55,7 +55,7 @@ impl<'p, B: Backend> Opening<'p, B> {
         };
         pool.front().stamp(&loaned, opened, purpose.from);
         let mut lent = Lent::of(pool, loaned);
-        shared.tell(|database| Event::Opened { database, took });
+        shared.tell(Interest::CONNECTIONS, |database| Event::Opened { database, connection: number, took });
         Some(match lent.start(purpose.loan) {
             Ok(()) => Ok(lent),
             Err(failure) => Err(self.failed(failure, purpose)),

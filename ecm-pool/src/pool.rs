@@ -8,8 +8,14 @@ use crate::{
     shared::Shared,
     slots::{Figures, Held},
 };
-use ecm_core::{Backend, InvalidConfig, Loan, OldestLoan, PoolStatus, Time};
-use std::{fmt, future::Future, panic::Location, sync::Arc};
+use ecm_core::{Backend, Event, Interest, InvalidConfig, Loan, OldestLoan, PoolStatus, Time};
+use std::{
+    fmt,
+    future::Future,
+    panic::{self, AssertUnwindSafe, Location},
+    sync::Arc,
+    thread,
+};
 
 /// Lends the connections of one database, first come, first served.
 ///
@@ -72,7 +78,38 @@ impl<B: Backend> Pool<B> {
     }
 
     #[inline]
-    pub(crate) fn take_back(&self, mut held: Held<'_, B::Connection>) {
+    pub(crate) fn take_back(&self, held: Held<'_, B::Connection>) {
+        if self.front.tells {
+            return self.take_back_and_tell(held);
+        }
+        self.take_back_untold(held);
+    }
+
+    /// Told before it goes to the next, so that the events of a connection are in their order.
+    #[cold]
+    fn take_back_and_tell(&self, held: Held<'_, B::Connection>) {
+        let connection = lent::has_begun(held.notes()).then(|| held.notes().number());
+        let told = panic::catch_unwind(AssertUnwindSafe(|| {
+            if let Some(connection) = connection {
+                self.shared.tell(Interest::LOANS, |database| Event::Returned { database, connection });
+            }
+        }));
+        self.take_back_untold(held);
+        if let Err(panic) = told
+            && !thread::panicking()
+        {
+            panic::resume_unwind(panic);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn tell_lent(&self, notes: &Figures) {
+        let (connection, location) = (notes.number(), notes.loan().and_then(|(_, from)| from));
+        self.shared.tell(Interest::LOANS, |database| Event::Lent { database, connection, location });
+    }
+
+    #[inline]
+    fn take_back_untold(&self, mut held: Held<'_, B::Connection>) {
         let ended = lent::end(&mut held);
         if held.notes().is_sampled() {
             self.sample(held.notes());

@@ -20,8 +20,9 @@ pub(crate) struct Shared<B: Backend> {
     pub(crate) name: Arc<str>,
     pub(crate) access: Access,
     pub(crate) clock: Arc<dyn Clock>,
-    /// `None` for one that does not want to know of connections.
-    observer: Option<Arc<dyn Observer>>,
+    observer: Arc<dyn Observer>,
+    /// What the observer wants.
+    interest: Interest,
     state: Apart<Mutex<State<B::Connection>>>,
     workers: Arc<dyn Workers>,
     revoker: Bell,
@@ -50,7 +51,8 @@ impl<B: Backend> Shared<B> {
         parts: PoolParts,
     ) -> (Arc<Self>, Arc<Front<B::Connection>>) {
         let PoolParts { name, access, sizing, clock, observer, workers, seed } = parts;
-        let front = Arc::new(Front::new());
+        let interest = observer.interest();
+        let front = Arc::new(Front::new(interest.wants(Interest::LOANS)));
         let keeps = backend.keeps(access);
         let state = State::new(Arc::clone(&front), config, cap, sizing, keeps, Arc::clone(&clock), seed);
         let shared = Arc::new_cyclic(|shared| Self {
@@ -58,7 +60,8 @@ impl<B: Backend> Shared<B> {
             name,
             access,
             clock,
-            observer: observer.interest().wants(Interest::CONNECTIONS).then_some(observer),
+            interest,
+            observer,
             state: Apart(Mutex::new(state)),
             workers,
             revoker: Bell::new(Ringing { shared: Weak::clone(shared), work: State::ring }),
@@ -120,9 +123,10 @@ impl<B: Backend> Shared<B> {
         }
     }
 
-    pub(crate) fn tell(&self, event: impl FnOnce(&str) -> Event<'_>) {
-        if let Some(observer) = &self.observer {
-            observer.event(&event(&self.name));
+    /// Tells an event of this kind, if the observer wants it.
+    pub(crate) fn tell<'s>(&'s self, kind: Interest, event: impl FnOnce(&'s str) -> Event<'s>) {
+        if self.interest.wants(kind) {
+            self.observer.event(&event(&self.name));
         }
     }
 
@@ -186,7 +190,7 @@ impl<B: Backend> Shared<B> {
         match opened {
             Ok((connection, interrupter)) => {
                 self.locked(|state, after| state.opened_ahead(number, connection, interrupter, took, after));
-                self.tell_aside(|database| Event::Opened { database, took });
+                self.tell_aside(|database| Event::Opened { database, connection: number, took });
             }
             Err(failure) => {
                 let message = failure.to_string().into();
@@ -197,22 +201,22 @@ impl<B: Backend> Shared<B> {
 
     /// Tells from a thread of the pool's own: a panic of the observer, of which the panic hook tells,
     /// does not end the work.
-    fn tell_aside(&self, event: impl FnOnce(&str) -> Event<'_>) {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.tell(event)));
+    fn tell_aside<'s>(&'s self, event: impl FnOnce(&'s str) -> Event<'s>) {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.tell(Interest::CONNECTIONS, event)));
     }
 
     fn bury(&self, closing: Vec<Closing<B::Connection>>) {
         let count = closing.len();
-        let close = |Closing { connection, interrupter, why }| {
+        let close = |Closing { connection, number, interrupter, why }| {
             // The borrower may be panicking already, and the others still have to be closed; the
             // panic hook has told of this one.
             let _ = panic::catch_unwind(AssertUnwindSafe(|| drop((connection, interrupter))));
-            why
+            (number, why)
         };
         let reasons: Vec<_> = closing.into_iter().map(close).collect();
         self.locked(|state, after| state.buried(count, after));
-        for why in reasons {
-            let tell = || self.tell(|database| Event::Closed { database, why });
+        for (connection, why) in reasons {
+            let tell = || self.tell(Interest::CONNECTIONS, |database| Event::Closed { database, connection, why });
             if thread::panicking() {
                 let _ = panic::catch_unwind(AssertUnwindSafe(tell));
             } else {

@@ -33,6 +33,8 @@ pub(crate) type Held<'p, C> = Taken<'p, Box<C>, Figures>;
 pub(crate) struct Figures {
     /// How a thread remembers this slot.
     hint: u64,
+    /// Which one its connection is.
+    number: AtomicU64,
     /// The epoch in which its connection was opened.
     epoch: AtomicU64,
     /// Since when it is lent; [`Time::NEVER`] while it is not.
@@ -72,6 +74,7 @@ impl Figures {
     fn new(hint: u64) -> Self {
         Self {
             hint,
+            number: AtomicU64::new(0),
             epoch: AtomicU64::new(0),
             lent_at: AtomicU64::new(Time::NEVER.as_nanos()),
             used_at: AtomicU64::new(0),
@@ -108,8 +111,14 @@ impl Figures {
         self.epoch.load(Relaxed)
     }
 
-    /// A connection of this epoch was opened for it.
-    pub(crate) fn opened(&self, epoch: u64, now: Time) {
+    /// Which connection of the pool is in it.
+    pub(crate) fn number(&self) -> u64 {
+        self.number.load(Relaxed)
+    }
+
+    /// This connection, of this epoch, was opened for it.
+    pub(crate) fn opened(&self, number: u64, epoch: u64, now: Time) {
+        self.number.store(number, Relaxed);
         self.epoch.store(epoch, Relaxed);
         self.used_at.store(now.as_nanos(), Relaxed);
         self.checked_at.store(now.as_nanos(), Relaxed);

@@ -497,8 +497,8 @@ impl<C> State<C> {
     /// Has a connection closed; its place counts as being opened from then on.
     fn strip(&mut self, loaned: Loaned<C>, why: &'static str, after: &mut After<C>) -> Vacancy {
         let Loaned { slot, key, connection, .. } = loaned;
-        let Place { interrupter, .. } = std::mem::replace(&mut self.places[slot], Place::EMPTY);
-        after.closing.push(Closing { connection, interrupter, why });
+        let Place { interrupter, number, .. } = std::mem::replace(&mut self.places[slot], Place::EMPTY);
+        after.closing.push(Closing { connection, number, interrupter, why });
         self.closing += 1;
         self.closes += 1;
         self.opening += 1;

@@ -95,7 +95,7 @@ impl<C> State<C> {
             None if !self.closed && self.open() < self.most() => Vacancy { epoch: opening.epoch, ..self.occupy() },
             None => {
                 const WHY: &str = "it was opened too late, and its place is taken";
-                after.closing.push(Closing { connection, interrupter: Some(interrupter), why: WHY });
+                after.closing.push(Closing { connection, number, interrupter: Some(interrupter), why: WHY });
                 self.closing += 1;
                 self.closes += 1;
                 return Err(if self.closed { Unsettled::Closed } else { Unsettled::TooLate });
@@ -104,7 +104,7 @@ impl<C> State<C> {
         let Vacancy { slot, epoch, key } = vacancy;
         let retires = self.lifetime(now);
         self.places[slot] = Place { interrupter: Some(interrupter), number, retires, ..Place::EMPTY };
-        self.front.slots.at(slot).opened(epoch, now);
+        self.front.slots.at(slot).opened(number, epoch, now);
         self.opening -= 1;
         let loaned = Loaned { slot, key, connection };
         if self.closed {

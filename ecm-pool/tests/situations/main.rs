@@ -18,6 +18,7 @@ mod growth;
 mod judged;
 mod lane;
 mod lead;
+mod loans_told;
 mod modelled;
 mod overtaking;
 mod panics;

@@ -144,7 +144,7 @@ impl Observer for Told {
     fn event(&self, event: &Event<'_>) {
         let line = match event {
             Event::Opened { database, .. } => format!("{database} opened"),
-            Event::Closed { database, why } => format!("{database} closed: {why}"),
+            Event::Closed { database, why, .. } => format!("{database} closed: {why}"),
             Event::Demoted { database, why } => format!("{database} demoted: {why}"),
             Event::Overdue { database, location: Some(location), age } => {
                 format!("{database} overdue after {age:?} from {location}")

@@ -39,7 +39,7 @@ impl Observer for Lines {
                 report.context.get::<&str>(),
             ),
             Event::Opened { database, .. } => format!("opened {database}"),
-            Event::Closed { database, why } => format!("closed {database}: {why}"),
+            Event::Closed { database, why, .. } => format!("closed {database}: {why}"),
             Event::Breaker { database, state } => format!("breaker of {database}: {state:?}"),
             Event::Registered { database } => format!("registered {database}"),
             Event::Unregistered { database } => format!("unregistered {database}"),

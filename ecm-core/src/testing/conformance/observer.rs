@@ -106,14 +106,18 @@ impl<O: Observer> Told<O> {
     /// What happens to a database beside calls.
     fn of_a_life(&self, promise: &str, database: &str) {
         for took in [Duration::ZERO, Duration::MAX] {
-            self.tell(promise, &Event::Opened { database, took });
+            self.tell(promise, &Event::Opened { database, connection: u64::MAX, took });
         }
+        let (error, location) = (Error::new(Kind::QueueFull, database), Location::caller());
+        self.tell(promise, &Event::Lent { database, connection: 1, location: Some(location) });
+        self.tell(promise, &Event::NotLent { database, error: &error, location });
+        self.tell(promise, &Event::Returned { database, connection: 1 });
         for state in [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed] {
             self.tell(promise, &Event::Breaker { database, state });
         }
         for why in ["idle", database] {
             self.tell(promise, &Event::Demoted { database, why });
-            self.tell(promise, &Event::Closed { database, why });
+            self.tell(promise, &Event::Closed { database, connection: 1, why });
         }
     }
 
