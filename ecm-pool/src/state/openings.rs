@@ -112,6 +112,10 @@ impl<C> State<C> {
             self.serve(after);
             return Err(Unsettled::Closed);
         }
+        if self.open() > self.most() {
+            // The maximum was lowered meanwhile, when this one could not be asked for: it is closed when it comes back.
+            self.front.slots.at(slot).cell.recall(true);
+        }
         self.start_tending(retires, after);
         self.wake(after);
         Ok(loaned)

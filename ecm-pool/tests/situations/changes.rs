@@ -1,7 +1,7 @@
 //! Epochs and configurations that change while connections are lent.
 
 use crate::support::{Bench, SECOND, id};
-use ecm_core::{Kind, Loan, Stage, Time, block_on};
+use ecm_core::{FaultKind, Kind, Loan, Stage, Time, block_on};
 use ecm_pool::PoolConfig;
 use std::thread;
 
@@ -104,4 +104,20 @@ fn a_new_timeout_holds_for_those_who_ask_after_it() {
     bench.clock.advance(SECOND);
     assert!(before.poll().is_pending());
     assert_eq!(after.refused().kind(), Kind::Timeout(Stage::Wait));
+}
+
+#[test]
+fn what_is_opened_in_place_of_a_loan_that_failed_is_closed_if_the_maximum_was_lowered_meanwhile() {
+    let bench = Bench::of(2);
+    let (first, second) = (bench.lends(), bench.lends());
+    let waiting = bench.waits();
+    drop(first);
+    bench.pool.reconfigure(at_most(1)).unwrap();
+    bench.fake.fail_check_outs(FaultKind::Storage, 1);
+    let opened = waiting.served();
+    assert_eq!(bench.figures(), [0, 2, 0, 0]);
+    drop(opened);
+    assert_eq!(bench.figures(), [0, 1, 0, 0]);
+    drop(second);
+    assert_eq!(bench.figures(), [1, 0, 0, 0]);
 }
