@@ -99,6 +99,9 @@ impl Asking {
                 state.ask(&Caller { waker, asked, until: self.until, late, from }, after)
             }),
             Progress::Waiting { ticket } => {
+                if let Some(loaned) = shared.locked_alone(|state| state.take_granted(ticket, from)) {
+                    return Standing::Lend(loaned);
+                }
                 let caller = Caller { waker, asked, until: self.until, late, from };
                 shared.locked(|state, after| state.ask_again(ticket, &caller, after))
             }

@@ -1,7 +1,7 @@
 use crate::{
     Fairness,
     after::{After, Watch},
-    place::Handed,
+    place::{Handed, Loaned},
 };
 use ecm_core::Time;
 use std::{collections::VecDeque, task::Waker, time::Duration};
@@ -150,6 +150,16 @@ impl<C> Queue<C> {
         match known {
             Some(known) if known.will_wake(waker) => None,
             _ => known.replace(waker.clone()),
+        }
+    }
+
+    /// The connection that was handed to this caller, and when.
+    pub(crate) fn take_granted_connection(&mut self, ticket: u64) -> Option<(Loaned<C>, Time)> {
+        let is_it = |grant: &Grant<C>| grant.ticket == ticket && matches!(grant.what, Handed::Connection(_));
+        let position = self.granted.iter().position(is_it)?;
+        match self.granted.remove(position)? {
+            Grant { what: Handed::Connection(loaned), at, .. } => Some((loaned, at)),
+            Grant { what: Handed::Room(_), .. } => unreachable!("it was looked for"),
         }
     }
 

@@ -123,6 +123,14 @@ impl<B: Backend> Shared<B> {
         }
     }
 
+    /// Runs an operation under the lock that leaves nothing to be done without it.
+    pub(crate) fn locked_alone<T>(&self, operation: impl FnOnce(&mut State<B::Connection>) -> T) -> T {
+        let mut state = lock(&self.state.0);
+        #[cfg(shuttle)]
+        state.drain();
+        operation(&mut state)
+    }
+
     /// Tells an event of this kind, if the observer wants it.
     pub(crate) fn tell<'s>(&'s self, kind: Interest, event: impl FnOnce(&'s str) -> Event<'s>) {
         if self.interest.wants(kind) {

@@ -3,7 +3,7 @@ use crate::{
     after::After,
     caller::{Caller, Standing},
     front::Shut,
-    place::{Handed, Vacancy},
+    place::{Handed, Loaned, Vacancy},
 };
 use ecm_core::Time;
 use std::panic::Location;
@@ -58,6 +58,16 @@ impl<C> State<C> {
                 self.wait(ticket, caller, now, after)
             }
         }
+    }
+
+    /// The connection that was handed to a caller, if one was: what the one who is woken nearly always finds.
+    pub(crate) fn take_granted(&mut self, ticket: u64, from: &'static Location<'static>) -> Option<Loaned<C>> {
+        if self.closed {
+            return None;
+        }
+        let (loaned, at) = self.queue.take_granted_connection(ticket)?;
+        self.front.stamp(&loaned, at, from);
+        Some(loaned)
     }
 
     fn too_late_for(&mut self, vacancy: Vacancy, after: &mut After<C>) -> Standing<C> {
