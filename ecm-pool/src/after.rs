@@ -26,6 +26,7 @@ pub(crate) struct Wakers {
 }
 
 impl Extend<Waker> for Wakers {
+    #[inline]
     fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
         let mut wakers = wakers.into_iter();
         if self.first.is_none() {
@@ -39,6 +40,7 @@ impl IntoIterator for Wakers {
     type Item = Waker;
     type IntoIter = std::iter::Chain<std::option::IntoIter<Waker>, std::vec::IntoIter<Waker>>;
 
+    #[inline]
     fn into_iter(self) -> Self::IntoIter {
         self.first.into_iter().chain(self.more)
     }
@@ -60,6 +62,7 @@ pub(crate) struct Watch {
 }
 
 impl<C> Default for After<C> {
+    #[inline]
     fn default() -> Self {
         Self {
             wakers: Wakers::default(),

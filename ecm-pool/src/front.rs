@@ -121,6 +121,7 @@ impl<C> Front<C> {
 
     /// Shuts the gate for a reason, or takes the reason back. Called under the lock. Whoever has given
     /// something back without having seen that it was shut is seen by whoever looks after this.
+    #[inline]
     pub(crate) fn shut(&self, reason: Shut, shut: bool) {
         let gate = self.gate.load(Ordering::SeqCst);
         let bit = reason as u32;
@@ -251,6 +252,7 @@ impl<C> Front<C> {
     }
 
     /// A loan begins.
+    #[inline]
     pub(crate) fn stamp(&self, loaned: &Loaned<C>, now: Time, from: &'static Location<'static>) {
         self.slots.at(loaned.slot).lent(now, from);
     }
@@ -312,9 +314,12 @@ impl<C> Front<C> {
     }
 
     /// A connection is no longer lent, though its slot is still taken.
+    #[inline]
     pub(crate) fn rests(&self, loaned: &Loaned<C>) {
         let slot = self.slots.at(loaned.slot);
-        slot.cell.recall(false);
+        if slot.cell.is_recalled() {
+            slot.cell.recall(false);
+        }
         slot.given(self.tick.load(Relaxed));
     }
 

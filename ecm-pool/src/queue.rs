@@ -81,6 +81,7 @@ impl<C> Queue<C> {
         self.granted = granted.map(|grant| Grant { what: exchange(grant.what), ..grant }).collect();
     }
 
+    #[inline]
     pub(crate) fn join(&mut self, asked: Time) -> u64 {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -125,6 +126,7 @@ impl<C> Queue<C> {
     }
 
     /// Hands something to the head of the queue, which must not be empty.
+    #[inline]
     pub(crate) fn grant(&mut self, what: Handed<C>, now: Time, after: &mut After<C>) {
         let Waiter { ticket, asked, waker, .. } = self.queued.pop_front().expect("only a queue has a head");
         self.granted.push_back(Grant { ticket, asked, what, at: now });
@@ -142,6 +144,7 @@ impl<C> Queue<C> {
     ///
     /// One alarm serves all who queue. The time of whoever comes later is over later as a rule, so that
     /// nearly nobody has to set it.
+    #[inline]
     pub(crate) fn wake_by(&mut self, ticket: u64, waker: &Waker, until: Time, after: &mut After<C>) -> Option<Waker> {
         let position = self.find(ticket).ok()?;
         self.be_due(self.due.min(until), after);
@@ -154,6 +157,7 @@ impl<C> Queue<C> {
     }
 
     /// The connection that was handed to this caller, and when.
+    #[inline]
     pub(crate) fn take_granted_connection(&mut self, ticket: u64) -> Option<(Loaned<C>, Time)> {
         let is_it = |grant: &Grant<C>| grant.ticket == ticket && matches!(grant.what, Handed::Connection(_));
         let position = self.granted.iter().position(is_it)?;
@@ -183,6 +187,7 @@ impl<C> Queue<C> {
 
     /// Sets the revoker's alarm if somebody queues behind a hand-over and it is not set yet; takes it
     /// back if nobody queues.
+    #[inline]
     pub(crate) fn watch(&mut self, after: &mut After<C>) {
         if self.queued.is_empty() {
             self.be_due(Time::NEVER, after);
@@ -240,6 +245,7 @@ impl<C> Queue<C> {
         self.be_due(next, after);
     }
 
+    #[inline]
     fn be_due(&mut self, at: Time, after: &mut After<C>) {
         if at != self.due {
             self.due = at;
@@ -248,6 +254,7 @@ impl<C> Queue<C> {
         }
     }
 
+    #[inline]
     fn find(&self, ticket: u64) -> Result<usize, usize> {
         self.queued.binary_search_by_key(&ticket, |waiter| waiter.ticket)
     }

@@ -77,6 +77,7 @@ impl<B: Backend> Shared<B> {
     /// Runs an operation under the lock, then what it leaves to be done without it: all of it, also if a waker
     /// panics. That panic goes on afterwards, unless the answer may hold a place of the pool, which
     /// would be lost with it; the panic hook has told.
+    #[inline]
     pub(crate) fn locked<T>(
         &self,
         operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
@@ -124,6 +125,7 @@ impl<B: Backend> Shared<B> {
     }
 
     /// Runs an operation under the lock that leaves nothing to be done without it.
+    #[inline]
     pub(crate) fn locked_alone<T>(&self, operation: impl FnOnce(&mut State<B::Connection>) -> T) -> T {
         let mut state = lock(&self.state.0);
         #[cfg(shuttle)]

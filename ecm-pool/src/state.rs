@@ -156,6 +156,7 @@ impl<C> State<C> {
     }
 
     /// A loan is over, at `now`; `unfit` says why its connection cannot be lent again, if it cannot.
+    #[inline]
     pub(crate) fn put_back(&mut self, loaned: Loaned<C>, unfit: Option<&'static str>, now: Time, after: &mut After<C>) {
         self.front.rests(&loaned);
         self.wake(after);
@@ -382,6 +383,7 @@ impl<C> State<C> {
         self.end_handing_out(after);
     }
 
+    #[inline]
     fn end_handing_out(&mut self, after: &mut After<C>) {
         self.front.shut(Shut::Queued, !self.queue.is_empty());
         self.queue.watch(after);
@@ -505,6 +507,7 @@ impl<C> State<C> {
         Vacancy { slot, epoch: self.epoch, key }
     }
 
+    #[inline]
     fn tell_drainers(&mut self, after: &mut After<C>) {
         if !self.drainers.is_empty() && self.is_quiet() {
             after.wakers.extend(self.drainers.drain(..).map(|(_, waker)| waker));

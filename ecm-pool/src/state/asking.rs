@@ -10,6 +10,7 @@ use std::panic::Location;
 
 impl<C> State<C> {
     /// A caller asks for the first time: gets a connection or room at once, or joins the queue.
+    #[inline]
     pub(crate) fn ask(&mut self, caller: &Caller<'_>, after: &mut After<C>) -> Standing<C> {
         if self.closed {
             return Standing::Closed;
@@ -61,6 +62,7 @@ impl<C> State<C> {
     }
 
     /// The connection that was handed to a caller, if one was: what the one who is woken nearly always finds.
+    #[inline]
     pub(crate) fn take_granted(&mut self, ticket: u64, from: &'static Location<'static>) -> Option<Loaned<C>> {
         if self.closed {
             return None;
@@ -100,6 +102,7 @@ impl<C> State<C> {
         })
     }
 
+    #[inline]
     fn wait(&mut self, ticket: u64, caller: &Caller<'_>, now: Time, after: &mut After<C>) -> Standing<C> {
         if now < caller.until {
             after.stale = self.queue.wake_by(ticket, caller.waker, caller.until, after);

@@ -173,6 +173,7 @@ impl<C> State<C> {
     }
 
     /// Sets the watchdog's alarm for when something will be stuck that is in somebody's way.
+    #[inline]
     pub(super) fn watch_openings(&mut self, after: &mut After<C>) {
         let since = self.tending.since();
         if self.openings.under_way.is_empty() && !self.openings.has_alarm && since.is_none() {

@@ -275,6 +275,7 @@ impl<C> State<C> {
     }
 
     /// Has connections that have gone replaced, as many as are kept.
+    #[inline]
     pub(super) fn refill(&mut self, after: &mut After<C>) {
         if (self.open() < self.wanted() || self.wants_successor()) && self.wants_opening(self.clock.now()) {
             self.call_worker(after);
