@@ -82,6 +82,16 @@ impl<B: Backend> Shared<B> {
         &self,
         operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
     ) -> T {
+        self.locked_and(operation, Self::bury)
+    }
+
+    /// As [`locked`](Self::locked), with another way to close connections.
+    #[inline]
+    fn locked_and<T>(
+        &self,
+        operation: impl FnOnce(&mut State<B::Connection>, &mut After<B::Connection>) -> T,
+        bury: impl FnOnce(&Self, Vec<Closing<B::Connection>>),
+    ) -> T {
         let mut after = After::default();
         let mut state = lock(&self.state.0);
         #[cfg(shuttle)]
@@ -116,7 +126,7 @@ impl<B: Backend> Shared<B> {
             self.employ(worker);
         }
         if !after.closing.is_empty() {
-            self.bury(after.closing);
+            bury(self, after.closing);
         }
         match panic {
             Some(panic) if !mem::needs_drop::<T>() && !thread::panicking() => panic::resume_unwind(panic),
@@ -215,6 +225,14 @@ impl<B: Backend> Shared<B> {
         let _ = panic::catch_unwind(AssertUnwindSafe(|| self.tell(Interest::CONNECTIONS, event)));
     }
 
+    /// Closes connections on a thread of the workers: closing may take as long as the backend takes, and the thread
+    /// that rings has the alarms of all pools to ring.
+    fn bury_aside(&self, closing: Vec<Closing<B::Connection>>) {
+        let burial = self.this.upgrade().map(|shared| Burial { shared, closing });
+        // Refused work is dropped, which closes them here.
+        self.workers.run(Box::new(move || drop(burial)));
+    }
+
     fn bury(&self, closing: Vec<Closing<B::Connection>>) {
         let count = closing.len();
         let close = |Closing { connection, number, interrupter, why }| {
@@ -251,6 +269,20 @@ impl Bell {
     }
 }
 
+/// Connections that are closed when it is dropped.
+struct Burial<B: Backend> {
+    shared: Arc<Shared<B>>,
+    closing: Vec<Closing<B::Connection>>,
+}
+
+impl<B: Backend> Drop for Burial<B> {
+    fn drop(&mut self) {
+        let closing = mem::take(&mut self.closing);
+        // An observer may panic, of which the panic hook has told.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| self.shared.bury(closing)));
+    }
+}
+
 /// What happens when an alarm rings.
 struct Ringing<B: Backend> {
     shared: Weak<Shared<B>>,
@@ -261,7 +293,7 @@ impl<B: Backend> Wake for Ringing<B> {
     fn wake(self: Arc<Self>) {
         if let Some(shared) = self.shared.upgrade() {
             // Whoever sets an alarm may be the one who rings it, and has other things to do as well.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| shared.locked(self.work)));
+            let _ = panic::catch_unwind(AssertUnwindSafe(|| shared.locked_and(self.work, Shared::bury_aside)));
         }
     }
 }

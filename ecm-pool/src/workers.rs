@@ -13,10 +13,11 @@ const LINGER: Duration = Duration::from_secs(2);
 type Work = Box<dyn FnOnce() + Send>;
 
 /// Where a pool does what may take a while and for which no caller waits in person: opening,
-/// checking and visiting connections.
+/// checking and visiting connections, and closing those whose time is over.
 ///
 /// A pool has one piece of work under way, which ends when nothing is left to be done; one more for
-/// each that does not come back in time.
+/// each that does not come back in time, and for what is closed. Work that is refused is dropped, which may close
+/// connections.
 pub trait Workers: Send + Sync + fmt::Debug {
     /// Runs `work` soon, preferably on another thread, and without waiting for any that runs already;
     /// answers whether it will. The pool asks again later if not. Called without any lock of the pool

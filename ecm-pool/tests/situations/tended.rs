@@ -1,6 +1,6 @@
 //! How a pool looks after its connections while nobody asks for them.
 
-use crate::support::{Bench, Inline, MILLISECOND, SECOND, Told, id, parts};
+use crate::support::{Bench, Inline, Later, MILLISECOND, SECOND, Told, id, parts};
 use ecm_core::{
     CheckIn, Clock, Connection, FaultKind, Interest, Loan, PoolLoad, Sizing, Target, Time,
     testing::{Fake, TestClock},
@@ -177,6 +177,19 @@ fn an_opening_ahead_that_fails_is_tried_again_after_longer_and_longer_pauses() {
     bench.fake.fail_connects(FaultKind::Storage, 0);
     attempts(6 * SECOND);
     assert_eq!(bench.figures(), [2, 0, 0, 0]);
+}
+
+#[test]
+fn what_the_clock_closes_is_closed_by_the_workers() {
+    let (fake, clock, later) = (Fake::new(), TestClock::new(), Later::default());
+    let config = PoolConfig { idle_timeout: 10 * SECOND, ..PoolConfig::untended() };
+    let parts = PoolParts { workers: Arc::new(later.clone()), ..parts(&clock) };
+    let bench = Bench { pool: Pool::new(Arc::new(fake.clone()), config, parts), fake, clock };
+    drop(bench.lends());
+    bench.clock.advance(11 * SECOND);
+    assert_eq!((bench.figures(), bench.fake.counts().open()), ([0; 4], 1), "its place is free, whatever closing takes");
+    later.take().expect("closing is left to the workers")();
+    assert_eq!(bench.fake.counts().open(), 0);
 }
 
 #[test]
