@@ -202,7 +202,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let (group, _) = found;
         let (way, kind) = (self.job.way(), self.job.kind());
         let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
-        self.job.goes_to(|| Place::new(self.manager, &group.shared));
+        self.job.goes_to(|| Place::new(self.manager, &group.shared, kind));
         let result = route.wait(&mut self.job, &self.context);
         *progress = route.progress;
         result

@@ -5,6 +5,7 @@
 
 pub use crate::unit_of_work::job::{Unit, UnitOnce};
 
+use crate::unit_of_work::under_way::{Place, UnderWay};
 use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Prepared, Transact};
 use std::{marker::PhantomData, sync::Arc};
 
@@ -173,6 +174,7 @@ pub struct ReadOnce<F, T> {
 #[derive(Debug)]
 pub struct Write<F, T> {
     closure: F,
+    place: Option<Place>,
     pub(crate) durability: Durability,
     output: PhantomData<fn() -> T>,
 }
@@ -181,6 +183,7 @@ pub struct Write<F, T> {
 #[derive(Debug)]
 pub struct WriteOnce<F, T> {
     closure: Option<F>,
+    place: Option<Place>,
     pub(crate) durability: Durability,
     output: PhantomData<fn() -> T>,
 }
@@ -199,13 +202,13 @@ impl<F, T> ReadOnce<F, T> {
 
 impl<F, T> Write<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Self { closure, durability: Durability::Configured, output: PhantomData }
+        Self { closure, place: None, durability: Durability::Configured, output: PhantomData }
     }
 }
 
 impl<F, T> WriteOnce<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Self { closure: Some(closure), durability: Durability::Configured, output: PhantomData }
+        Self { closure: Some(closure), place: None, durability: Durability::Configured, output: PhantomData }
     }
 }
 
@@ -266,7 +269,12 @@ impl<B: Backend<Connection: Transact>, T, F: FnMut(&Tx<B>) -> Result<T, Failure>
         true
     }
 
+    fn goes_to(&mut self, place: impl FnOnce() -> Place) {
+        self.place = Some(place());
+    }
+
     fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        let _under_way = self.place.clone().map(UnderWay::at);
         (self.closure)(connection.tx())
     }
 }
@@ -286,7 +294,12 @@ impl<B: Backend<Connection: Transact>, T, F: FnOnce(&Tx<B>) -> Result<T, Failure
         false
     }
 
+    fn goes_to(&mut self, place: impl FnOnce() -> Place) {
+        self.place = Some(place());
+    }
+
     fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
+        let _under_way = self.place.clone().map(UnderWay::at);
         self.closure.take().expect(RAN_ALREADY)(connection.tx())
     }
 }

@@ -35,8 +35,8 @@ use std::{
 /// # Concurrency
 /// Every method may be called from any number of threads. Reads run side by side, writes of a group
 /// one after the other in the order in which they came. A call made inside a closure of another call
-/// needs a connection of its own; a write inside a write of the same group would wait for itself,
-/// until its time runs out.
+/// needs a connection of its own; a write inside a write of the same group, which would wait for itself,
+/// is refused as [`Kind::Misuse`](ecm_core::Kind::Misuse).
 pub struct ConnectionManager<
     #[cfg(feature = "sqlite")] B: Backend<Connection: Transact> = Sqlite,
     #[cfg(not(feature = "sqlite"))] B: Backend<Connection: Transact>,

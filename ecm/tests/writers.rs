@@ -521,3 +521,35 @@ fn nobody_is_served_from_the_cache_what_a_shared_transaction_has_changed() {
         }
     });
 }
+
+#[test]
+fn a_write_inside_a_write_of_the_same_group_is_refused_instead_of_waiting_for_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let manager = manager(&folder.path().join("a.db"));
+    let inside = |what: &str, refused: Result<(), Error>| {
+        let error = refused.expect_err(what);
+        assert_eq!(error.kind(), Kind::Misuse, "{what}: {error}");
+        let message = error.to_string();
+        assert!(message.contains("a write of group \"default\" is under way on this thread"), "{what}: {message}");
+    };
+    let insert = "INSERT INTO parent VALUES (?1)";
+    let ran = manager.write(|tx| {
+        inside("execute", manager.execute(insert).bind(1).wait().map(drop));
+        inside("write", manager.write(|_| Ok(())).wait());
+        inside("write_once", manager.write_once(|_| Ok(())).wait());
+        inside("unit of work", manager.unit_of_work(|_| Ok(())).wait());
+        assert_eq!(manager.query("SELECT count(*) FROM parent").one::<i64>().wait()?, 0, "reading is another matter");
+        tx.execute(insert, [2])?;
+        Ok(())
+    });
+    ran.wait().unwrap();
+    manager
+        .write_once(|_| {
+            inside("inside write_once", manager.execute(insert).bind(3).wait().map(drop));
+            Ok(())
+        })
+        .wait()
+        .unwrap();
+    manager.execute(insert).bind(4).wait().expect("nothing is under way any more");
+    assert_eq!(manager.query("SELECT id FROM parent").all::<i64>().wait().unwrap(), [2, 4]);
+}

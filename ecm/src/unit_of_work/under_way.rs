@@ -2,18 +2,19 @@ use crate::{manager::Shared, topology::GroupShared};
 use ecm_core::{Backend, CallKind, Error, Kind, Transact};
 use std::{cell::RefCell, sync::Arc};
 
-/// Where a unit works.
+/// Where a transaction works.
 #[derive(Clone, Debug)]
 #[expect(unnameable_types, reason = "sealed: only jobs of this crate are told")]
 pub struct Place {
-    /// Where the manager is in memory: which one it is, for as long as the unit borrows it.
+    /// Where the manager is in memory: which one it is, for as long as the call borrows it.
     manager: usize,
     group: Arc<GroupShared>,
+    kind: CallKind,
 }
 
-/// A unit that is under way on this thread until this is dropped.
+/// A transaction that is under way on this thread until this is dropped.
 #[derive(Debug)]
-pub(super) struct UnderWay(());
+pub(crate) struct UnderWay(());
 
 thread_local! {
     /// The outermost first.
@@ -21,13 +22,17 @@ thread_local! {
 }
 
 impl Place {
-    pub(crate) fn new<B: Backend<Connection: Transact>>(manager: &Shared<B>, group: &Arc<GroupShared>) -> Self {
-        Self { manager: address(manager), group: Arc::clone(group) }
+    pub(crate) fn new<B: Backend<Connection: Transact>>(
+        manager: &Shared<B>,
+        group: &Arc<GroupShared>,
+        kind: CallKind,
+    ) -> Self {
+        Self { manager: address(manager), group: Arc::clone(group), kind }
     }
 }
 
 impl UnderWay {
-    pub(super) fn at(place: Place) -> Self {
+    pub(crate) fn at(place: Place) -> Self {
         UNDER_WAY.with_borrow_mut(|places| places.push(place));
         Self(())
     }
@@ -45,7 +50,7 @@ fn address<B: Backend<Connection: Transact>>(manager: &Shared<B>) -> usize {
     std::ptr::from_ref(manager).addr()
 }
 
-/// Whether a write of this kind may go to this group, from inside the units that are under way on the
+/// Whether a write of this kind may go to this group, from inside what is under way on the
 /// thread. Takes some nanoseconds where there is none.
 pub(crate) fn check<B: Backend<Connection: Transact>>(
     manager: &Shared<B>,
@@ -55,17 +60,22 @@ pub(crate) fn check<B: Backend<Connection: Transact>>(
     let refusal = |places: &RefCell<Vec<Place>>| {
         let places = places.borrow();
         let mut of_manager = places.iter().filter(|place| place.manager == address(manager));
-        if of_manager.clone().any(|place| Arc::ptr_eq(&place.group, group)) {
+        if let Some(place) = of_manager.clone().find(|place| Arc::ptr_eq(&place.group, group)) {
+            let (what, part) = match place.kind {
+                CallKind::UnitOfWork => ("unit of work", ", for a part that is undone alone by `uow.nested(..)`"),
+                _ => ("write", ""),
+            };
             return Some(Error::new(
                 Kind::Misuse,
                 format_args!(
-                    "a unit of work of group {:?} is under way on this thread, and this call would wait for it to end: \
-                     write with what its closure was given, for a part that is undone alone by `uow.nested(..)`",
+                    "a {what} of group {:?} is under way on this thread, and this call would wait for it to end: write \
+                     with what its closure was given{part}",
                     group.name
                 ),
             ));
         }
-        let other = of_manager.next().filter(|_| kind == CallKind::UnitOfWork)?;
+        let other =
+            of_manager.find(|place| place.kind == CallKind::UnitOfWork).filter(|_| kind == CallKind::UnitOfWork)?;
         Some(Error::new(
             Kind::Misuse,
             format_args!(
