@@ -83,10 +83,12 @@ thread_local! {
     static NUMBER: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The number of this thread, from 1: by which it chooses its stripe.
+/// The number of this thread, from 1: by which it chooses its stripe. No other thread that is alive has it.
 ///
 /// It is for what is striped without being a [`Striped`]. The numbers of threads that have ended are given again, the
 /// lowest first, so that those of a program with few threads differ in their lowest bits. Costs a nanosecond.
+///
+/// A thread that ends, and has given its number back, has one above 2³² from then on, which others may have as well.
 #[must_use]
 #[inline]
 pub fn thread_number() -> usize {
@@ -127,12 +129,16 @@ impl Numbers {
     }
 }
 
+/// Added to the number of a thread that has given it back.
+const GIVEN_BACK: usize = if usize::BITS > 32 { 1 << 32 } else { 1 << 24 };
+
 /// Gives a number back when its thread ends. Apart from [`NUMBER`], which is as cheap as it is because it is
-/// never destroyed: what counts in the destructors after this one goes on to count under the old number.
+/// never destroyed: what counts in the destructors after this one counts under a number that is nobody's.
 struct Taken(Cell<usize>);
 
 impl Drop for Taken {
     fn drop(&mut self) {
+        NUMBER.set(self.0.get() + GIVEN_BACK);
         lock().free.insert(self.0.get());
     }
 }

@@ -1,7 +1,10 @@
-use crate::sync::AtomicU64;
-use ecm_core::Striped;
+use crate::sync::{Mutex, lock};
+use ecm_core::PerThread;
 use std::{
-    sync::{OnceLock, atomic::Ordering},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,10 +34,14 @@ pub(crate) const BOUNDS: [(u64, f64); 15] = [
 const LONGEST: u64 = 1 << 50;
 
 /// The calls of one database: a histogram, and how many were slow. Counted without a lock, which is why
-/// it is not a `prometheus_client` histogram, and by each thread in a stripe of its own, so that threads
-/// do not meet. Takes no memory for that before the first call.
+/// it is not a `prometheus_client` histogram, and by each thread for itself, so that threads do not meet. Takes no
+/// memory for that before the first call.
 #[derive(Debug, Default)]
-pub(crate) struct Durations(OnceLock<Striped<Figures>>);
+pub(crate) struct Durations {
+    figures: OnceLock<PerThread<Figures>>,
+    /// What was counted before it was cleared: nobody but its thread writes a figure.
+    before: Mutex<Counted>,
+}
 
 #[derive(Debug, Default)]
 struct Figures {
@@ -56,17 +63,22 @@ impl Durations {
     pub(crate) fn count(&self, took: Duration, slow: bool) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(LONGEST).min(LONGEST);
         let bucket = BOUNDS.iter().position(|(bound, _)| nanos <= *bound).unwrap_or(BOUNDS.len());
-        let figures = self.0.get_or_init(Striped::new).mine();
-        figures.buckets[bucket].fetch_add(1, Ordering::Relaxed);
-        figures.nanos.fetch_add(nanos, Ordering::Relaxed);
+        let mine = self.figures.get_or_init(PerThread::new).mine();
+        mine.add(|figures| &figures.buckets[bucket], 1);
+        mine.add(|figures| &figures.nanos, nanos);
         if slow {
-            figures.slow.fetch_add(1, Ordering::Relaxed);
+            mine.add(|figures| &figures.slow, 1);
         }
     }
 
     pub(crate) fn counted(&self) -> Counted {
+        let before = lock(&self.before).clone();
+        self.counted_ever().without(&before)
+    }
+
+    fn counted_ever(&self) -> Counted {
         let mut sum = Counted::default();
-        for figures in self.0.get().into_iter().flat_map(Striped::iter) {
+        for figures in self.figures.get().into_iter().flat_map(PerThread::iter) {
             sum.add(&Counted {
                 buckets: figures.buckets.each_ref().map(|bucket| bucket.load(Ordering::Relaxed)),
                 nanos: figures.nanos.load(Ordering::Relaxed),
@@ -77,10 +89,8 @@ impl Durations {
     }
 
     pub(crate) fn clear(&self) {
-        for figures in self.0.get().into_iter().flat_map(Striped::iter) {
-            let all = figures.buckets.iter().chain([&figures.nanos, &figures.slow]);
-            all.for_each(|figure| figure.store(0, Ordering::Relaxed));
-        }
+        let counted = self.counted_ever();
+        *lock(&self.before) = counted;
     }
 }
 
@@ -93,6 +103,13 @@ impl Counted {
         self.buckets.iter_mut().zip(other.buckets).for_each(|(mine, theirs)| *mine += theirs);
         self.nanos = self.nanos.saturating_add(other.nanos);
         self.slow += other.slow;
+    }
+
+    fn without(mut self, other: &Self) -> Self {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(mine, theirs)| *mine = mine.saturating_sub(theirs));
+        self.nanos = self.nanos.saturating_sub(other.nanos);
+        self.slow = self.slow.saturating_sub(other.slow);
+        self
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 };
 use ecm_core::{
     Access, Backend, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest, InvalidConfig,
-    Kind, Loan, LogObserver, Managed, Observer, Stage, Status, Striped, Transact, Versions, block_on,
+    Kind, Loan, LogObserver, Managed, Observer, PerThread, Stage, Status, Transact, Versions, block_on,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
@@ -431,7 +431,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
             backend,
             observers: Arc::clone(&self.observers),
-            answers: Striped::new(),
+            answers: PerThread::new(),
             info,
         }
     }

@@ -1,12 +1,9 @@
 use crate::{
     DatabaseInfo, ManagerConfig, costs::Costs, currency::Currency, loads::Loads, registry::Registry, report::Observers,
 };
-use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, Striped, Transact};
+use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, PerThread, Transact};
 use ecm_pool::{Lane, Pool};
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::{Arc, atomic::AtomicU64};
 
 /// One version of what a manager serves: immutable, and kept until the manager goes.
 #[derive(Debug)]
@@ -51,7 +48,7 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) currency: Arc<Currency>,
     pub(crate) breaker: Box<dyn Breaker>,
     pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
-    pub(crate) answers: Striped<Answers>,
+    pub(crate) answers: PerThread<Answers>,
 }
 
 /// How calls to a database ended, as one stripe of its threads has counted.
@@ -224,9 +221,9 @@ impl<B: Backend<Connection: Transact>> Member<B> {
     #[inline]
     pub(crate) fn answered(&self, failed: bool) {
         let mine = self.answers.mine();
-        mine.calls.fetch_add(1, Ordering::Relaxed);
+        mine.add(|answers| &answers.calls, 1);
         if failed {
-            mine.failures.fetch_add(1, Ordering::Relaxed);
+            mine.add(|answers| &answers.failures, 1);
         }
     }
 }
