@@ -18,7 +18,8 @@ pub trait Balancer: Send + Sync + Debug {
     /// A call that was sent to `nodes[node]` has ended.
     ///
     /// Not every pick comes to this: a call may be refused or given up before it reaches the database.
-    /// And not every end was picked: a call for one database alone asks no balancer.
+    /// And not every end was picked: a call for one database alone asks no balancer. The ends of calls to a group
+    /// that has no other database are not told: there is nothing to choose.
     fn settled(&self, _nodes: &[Node], _node: usize, _sample: &Sample) {}
 
     /// As [`pick`](Balancer::pick), where only those in `healthy` are known to be well.

@@ -459,7 +459,8 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             .iter()
             .map(|group| {
                 let members = group.members.iter().zip(&group.nodes);
-                let databases = members.map(|(member, node)| database_status(member, node.load.pending())).collect();
+                let databases =
+                    members.map(|(member, node)| database_status(member, group.pending(member, node))).collect();
                 let mut status = GroupStatus::new(&*group.shared.name, databases);
                 status.waiting_for_loads = group.shared.loads.waiting();
                 status

@@ -7,7 +7,7 @@ use crate::{
 };
 use ecm_core::{
     Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, FaultKind,
-    Intent, Interest, Kind, Limit, Load, Loan, Mask, Observer, Position, Rejected, Sample, Stage, Time, Transact,
+    Intent, Interest, Kind, Limit, Load, Loan, Mask, Node, Observer, Position, Rejected, Sample, Stage, Time, Transact,
     block_on,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
@@ -82,20 +82,26 @@ pub(crate) struct Attempt<'m, B: Backend<Connection: Transact>> {
     began: Time,
 }
 
-/// A call that counts as pending on a node until this is dropped.
+/// A call that counts as pending on a node until this is dropped; not where the group has no other one, and nobody
+/// chooses: two atomic additions would be a twentieth of a short read.
 #[derive(Debug)]
-struct Pending<'m>(&'m Load);
+struct Pending<'m>(Option<&'m Load>);
 
 impl<'m> Pending<'m> {
-    fn on(load: &'m Load) -> Self {
-        load.started();
+    fn among(nodes: &'m [Node], index: usize) -> Self {
+        let load = (nodes.len() > 1).then(|| &*nodes[index].load);
+        if let Some(load) = load {
+            load.started();
+        }
         Self(load)
     }
 }
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        self.0.ended();
+        if let Some(load) = self.0 {
+            load.ended();
+        }
     }
 }
 
@@ -170,7 +176,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             match Admission::ask(&*member.breaker, now) {
                 Ok(admission) => {
                     self.breaker_moved(member);
-                    let pending = Pending::on(&self.group.nodes[index].load);
+                    let pending = Pending::among(&self.group.nodes, index);
                     return Ok(Attempt { index, member, admission, pending, began: now });
                 }
                 Err(refusal) => {
@@ -251,8 +257,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             admission.succeeded(now);
         }
         member.answered(failed);
-        let sample = Sample::new(now.since(began), failed).at(self.progress.position).ended(now);
-        self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
+        if self.group.nodes.len() > 1 {
+            let sample = Sample::new(now.since(began), failed).at(self.progress.position).ended(now);
+            self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
+        }
         self.breaker_moved(member);
     }
 

@@ -198,6 +198,19 @@ impl<B: Backend<Connection: Transact>> Group<B> {
     }
 }
 
+impl<B: Backend<Connection: Transact>> Group<B> {
+    /// How many calls were sent to a database of this group and have not ended: counted for the balancer where there is
+    /// another one, otherwise those that have or wait for one of its connections.
+    pub(crate) fn pending(&self, member: &Member<B>, node: &Node) -> u32 {
+        let counted = node.load.pending();
+        if self.nodes.len() > 1 {
+            return counted;
+        }
+        let of = |pool: &Pool<B>| pool.status().lent + pool.status().waiting;
+        member.pools().map(of).sum::<u32>().max(counted)
+    }
+}
+
 impl<B: Backend<Connection: Transact>> Drop for Member<B> {
     fn drop(&mut self) {
         // Before the pools, so that the last connection is one that can empty the log.
