@@ -199,3 +199,21 @@ fn what_a_borrower_leaves_behind_reaches_nobody_and_costs_no_place() {
     let (readers, writer) = (bench.readers(), status.database("main").unwrap().writer.unwrap());
     assert_eq!((readers.lent, writer.lent, writer.open), (0, 0, 1));
 }
+
+#[test]
+fn the_status_counts_the_calls_that_are_under_way_with_and_without_another_database() {
+    let folder = tempfile::tempdir().unwrap();
+    let bench = Bench::new(&folder.path().join("a.db"), PoolConfig::default());
+    let Bench { manager, .. } = &bench;
+    let pending = |name: &str| manager.status().database(name).unwrap().pending;
+    let inside = || manager.read(|_| Ok(manager.write(|_| Ok(pending("main"))).wait()?)).wait().unwrap();
+    assert_eq!((inside(), pending("main")), (2, 0));
+    let other = Database::new("other", Sqlite::open(folder.path().join("a.db"))).read_only(true);
+    manager.register(other).unwrap();
+    let on = |name: &'static str| {
+        let one = manager.database(name).unwrap();
+        one.read(|_| Ok((pending("main"), pending("other")))).wait().unwrap()
+    };
+    assert_eq!((on("main"), on("other")), ((1, 0), (0, 1)));
+    assert_eq!((pending("main"), pending("other")), (0, 0));
+}
