@@ -221,6 +221,24 @@ pub struct CacheStats {
     pub expired: u64,
 }
 
+/// What was read again of answers that are kept, in the background, since a manager was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CacheRereads {
+    /// Hits that were read again and compared.
+    pub compared: u64,
+    /// Those among them that were not what the database answers: more than none is an error.
+    pub mismatches: u64,
+    /// Hits that were picked to be compared and were not: something was written meanwhile, too many waited, no
+    /// connection was free, or reading failed.
+    pub skipped: u64,
+    /// Answers that were read anew because an old one had been served.
+    pub refreshed: u64,
+    /// Readings of those that failed, or that too many waited for.
+    pub refreshes_failed: u64,
+}
+
 /// The null cache: stores nothing, counts nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoCache;

@@ -59,7 +59,7 @@ mod wait;
 pub use backend::{Abilities, Access, Backend};
 pub use balancer::{Balancer, FirstFit, Intent, Sample};
 pub use breaker::{Admission, Breaker, BreakerState, NeverOpen, Outcome, Permit, Rejected};
-pub use cache::{Cache, CacheStats, Entry, Key, KeyRef, NoCache, TableVersion};
+pub use cache::{Cache, CacheRereads, CacheStats, Entry, Key, KeyRef, NoCache, TableVersion};
 pub use call::{CallKind, Context};
 pub use clock::{Alarm, Alarms, Clock, SystemClock};
 pub use config::InvalidConfig;

@@ -40,6 +40,8 @@ impl Interest {
     /// [`Event::Lent`], [`Event::NotLent`] and [`Event::Returned`]: two for each loan, so that they are for looking
     /// closely, not for counting.
     pub const LOANS: Self = Self(32);
+    /// [`Event::CacheMismatch`].
+    pub const CACHES: Self = Self(64);
     /// Everything, now and in later versions.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -145,6 +147,17 @@ pub enum Event<'a> {
         /// After how long it is tried again.
         pause: Duration,
     },
+    /// An answer that was served from the cache as current was read again, from the same state of the database, which
+    /// gives another one: an error of the cache, of what judges it, or of the backend. Of this statement nothing is
+    /// kept any more until what is known of statements is forgotten, by a change of the schema for one.
+    CacheMismatch {
+        /// The group that was asked.
+        group: &'a str,
+        /// The database that was read.
+        database: &'a str,
+        /// The statement.
+        sql: &'a str,
+    },
     /// A breaker has changed its state.
     Breaker {
         /// The database.
@@ -175,6 +188,7 @@ impl Event<'_> {
             }
             Self::Lent { .. } | Self::NotLent { .. } | Self::Returned { .. } => Interest::LOANS,
             Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
+            Self::CacheMismatch { .. } => Interest::CACHES,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
         }
@@ -278,6 +292,7 @@ mod tests {
             (Event::Overdue { database, location: None, age: Duration::ZERO }, Interest::CONNECTIONS),
             (Event::LogPinned { database, location: None, age: Duration::ZERO, frames: 7 }, Interest::LOGS),
             (Event::CheckpointFailed { database, error: "full", pause: Duration::ZERO }, Interest::LOGS),
+            (Event::CacheMismatch { group: "default", database, sql: "select 1" }, Interest::CACHES),
             (Event::Breaker { database, state: BreakerState::Open }, Interest::BREAKERS),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),

@@ -1,4 +1,4 @@
-use crate::{BreakerState, CacheStats, LogStatus, Position};
+use crate::{BreakerState, CacheRereads, CacheStats, LogStatus, Position};
 use std::time::Duration;
 
 /// A manager at one moment: for people, dashboards and probes.
@@ -21,6 +21,8 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// The query cache.
     pub cache: CacheStats,
+    /// What was read again of it in the background.
+    pub cache_rereads: CacheRereads,
 }
 
 /// A group of databases at one moment.
@@ -130,6 +132,7 @@ impl Status {
             configuration: Vec::new(),
             groups: Vec::new(),
             cache: CacheStats::default(),
+            cache_rereads: CacheRereads::default(),
         }
     }
 

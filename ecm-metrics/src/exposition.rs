@@ -121,7 +121,7 @@ impl Scrape {
     }
 
     fn caches(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let families: [(&str, &str, MetricType, Write<Stored>); 4] = [
+        let families: [(&str, &str, MetricType, Write<Stored>); 7] = [
             (
                 "familyos_query_cache_hits",
                 "Lookups that found a stored result.",
@@ -139,6 +139,24 @@ impl Scrape {
                 "Part of the greatest number of results that is stored, 0 to 1.",
                 MetricType::Gauge,
                 |stored, encoder| ConstGauge::new(stored.utilization()).encode(encoder),
+            ),
+            (
+                "familyos_query_cache_checks",
+                "Hits that were compared with what the database answers.",
+                MetricType::Counter,
+                |stored, encoder| ConstCounter::new(stored.compared).encode(encoder),
+            ),
+            (
+                "familyos_query_cache_mismatches",
+                "Hits that were not what the database answers: more than none is an error.",
+                MetricType::Counter,
+                |stored, encoder| ConstCounter::new(stored.mismatches).encode(encoder),
+            ),
+            (
+                "familyos_query_cache_refreshes",
+                "Results that were read anew because an old one had been served.",
+                MetricType::Counter,
+                |stored, encoder| ConstCounter::new(stored.refreshed).encode(encoder),
             ),
         ];
         for (name, help, kind, write) in families {

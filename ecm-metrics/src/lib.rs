@@ -35,6 +35,9 @@
 //! | `familyos_query_cache_misses_total` | counter | same | lookups that found none |
 //! | `familyos_query_cache_size` | gauge | same | stored results |
 //! | `familyos_query_cache_utilization` | gauge | same | part of the greatest number of results that is stored, 0 to 1 |
+//! | `familyos_query_cache_checks_total` | counter | same | hits that were compared with what the database answers |
+//! | `familyos_query_cache_mismatches_total` | counter | same | hits that were not what the database answers: more than none is an error |
+//! | `familyos_query_cache_refreshes_total` | counter | same | results that were read anew because an old one had been served |
 //!
 //! The families of the log are there for databases that have one and that this process writes.
 //! `pool` is `readers` or `writer`. `database` is `none` for calls that reached no database: served from

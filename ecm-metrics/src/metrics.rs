@@ -139,7 +139,7 @@ fn forget(statuses: &[Status], observed: &BTreeMap<Box<str>, Arc<Calls>>) {
 /// The figures of a manager, whose databases are called as the calls to them are.
 fn pull(scrape: &mut Scrape, status: &Status, calls: Option<&Calls>, limit: usize) {
     let manager: Box<str> = label::cut(&status.name).into();
-    scrape.caches.entry(manager.clone()).or_default().add(&status.cache);
+    scrape.caches.entry(manager.clone()).or_default().add(&status.cache, &status.cache_rereads);
     for (number, database) in databases(status).enumerate() {
         let name = match calls {
             Some(calls) => calls.label(&database.name),

@@ -1,5 +1,5 @@
 use crate::durations::Counted;
-use ecm_core::{CacheStats, LogStatus, PoolStatus};
+use ecm_core::{CacheRereads, CacheStats, LogStatus, PoolStatus};
 use std::{collections::BTreeMap, time::Duration};
 
 /// The figures of one scrape, each under its labels and in their order.
@@ -49,6 +49,9 @@ pub(crate) struct Stored {
     pub(crate) misses: u64,
     pub(crate) entries: u64,
     capacity: u64,
+    pub(crate) compared: u64,
+    pub(crate) mismatches: u64,
+    pub(crate) refreshed: u64,
 }
 
 impl Pool {
@@ -81,11 +84,14 @@ impl Log {
 }
 
 impl Stored {
-    pub(crate) fn add(&mut self, stats: &CacheStats) {
+    pub(crate) fn add(&mut self, stats: &CacheStats, rereads: &CacheRereads) {
         self.hits = self.hits.saturating_add(stats.hits);
         self.misses = self.misses.saturating_add(stats.misses);
         self.entries = self.entries.saturating_add(stats.entries);
         self.capacity = self.capacity.saturating_add(stats.capacity);
+        self.compared = self.compared.saturating_add(rereads.compared);
+        self.mismatches = self.mismatches.saturating_add(rereads.mismatches);
+        self.refreshed = self.refreshed.saturating_add(rereads.refreshed);
     }
 
     pub(crate) fn utilization(&self) -> f64 {

@@ -67,6 +67,8 @@ fn a_scrape_is_exactly_this_text() {
     let mut cache = CacheStats::default();
     (cache.hits, cache.misses, cache.entries, cache.capacity) = (8, 2, 2_500, 10_000);
     manager.0.cache = cache;
+    let rereads = &mut manager.0.cache_rereads;
+    (rereads.compared, rereads.mismatches, rereads.refreshed) = (1_000, 2, 3);
 
     call(&metrics, Some("main"), Duration::from_nanos(900), false);
     call(&metrics, Some("main"), Duration::from_micros(1), false);
@@ -98,6 +100,9 @@ fn the_families_are_the_thirteen_that_are_known_whatever_there_is_to_show() {
             "familyos_query_cache_misses counter",
             "familyos_query_cache_size gauge",
             "familyos_query_cache_utilization gauge",
+            "familyos_query_cache_checks counter",
+            "familyos_query_cache_mismatches counter",
+            "familyos_query_cache_refreshes counter",
         ]
     );
     assert!(empty.ends_with("# EOF\n"));
@@ -232,7 +237,7 @@ fn a_manager_of_any_number_of_databases_stays_within_the_budget_of_series() {
     });
     let page = metrics.encode(&[&manager("ecm", databases.collect())]);
     let series = page.lines().filter(|line| !line.starts_with('#')).count();
-    assert_eq!(series, (128 + 1) * 27 + 4);
+    assert_eq!(series, (128 + 1) * 27 + 7);
     assert_no_series_is_twice(&page);
 }
 

@@ -31,6 +31,7 @@ pub trait Workers: Send + Sync + fmt::Debug {
 /// a pool that needs no care has no thread. Work that comes while another piece runs gets a thread of
 /// its own, so that none waits for one that is stuck. Once this is dropped no thread waits any more.
 pub struct OwnThread {
+    name: &'static str,
     linger: Duration,
     desk: Arc<Desk>,
 }
@@ -59,7 +60,14 @@ impl OwnThread {
     /// As [`new`](Self::new), with another span that the thread stays without work.
     #[must_use]
     pub fn lingering(linger: Duration) -> Self {
-        Self { linger, desk: Arc::default() }
+        Self { name: "ecm-pool", linger, desk: Arc::default() }
+    }
+
+    /// What its threads are called, for people. *Default:* `ecm-pool`.
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
     }
 }
 
@@ -86,7 +94,7 @@ impl Workers for OwnThread {
                 next = desk.wait(linger);
             }
         };
-        thread::Builder::new().name("ecm-pool".into()).spawn(stay).is_ok()
+        thread::Builder::new().name(self.name.into()).spawn(stay).is_ok()
     }
 }
 

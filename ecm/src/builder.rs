@@ -9,6 +9,7 @@ use crate::{
     manager::Shared,
     registry::Registry,
     report::Observers,
+    rereads::{self, Background},
     supplied::Supplied,
     topology::{Group, GroupShared, Topology},
 };
@@ -16,10 +17,11 @@ use ecm_core::{
     Backend, Balancer, Breaker, Cache, Clock, FirstFit, InvalidConfig, NeverOpen, NoCache, Observer, Sizing,
     SystemClock, Transact, Versions,
 };
+use ecm_pool::OwnThread;
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -214,17 +216,19 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             None => recipes.cache(&self.config)?.unwrap_or_else(|| Arc::new(NoCache)),
         };
         let default_group = Group::new(recipes.group(&DEFAULT_GROUP.into(), 0, &self.clock));
-        let shared = Shared {
+        let shared = Arc::new_cyclic(|me| Shared {
+            me: Weak::clone(me),
             #[cfg(feature = "metrics")]
             metrics: ecm_metrics::Metrics::new().for_manager(&self.name),
             name: self.name,
             clock: self.clock,
             observers: Arc::new(Observers::new(self.observers)),
             stale: AtomicU64::new(0),
-            topologies: Versions::new(Topology { config: self.config, cache, groups: vec![default_group] }),
+            rereads: rereads::Counts::default(),
+            topologies: Versions::new(Topology::new(self.config, cache, vec![default_group])),
             recipes,
             closed: AtomicBool::new(false),
-        };
+        });
         self.databases.into_iter().try_for_each(|database| shared.register(database))?;
         Ok(ConnectionManager::new(shared))
     }
@@ -294,6 +298,7 @@ impl Recipes {
             statements: Registry::default(),
             costs: Costs::default(),
             loads: Loads::new(Arc::clone(clock)),
+            background: Background::new(Arc::new(OwnThread::new().named("ecm-cache"))),
         })
     }
 }

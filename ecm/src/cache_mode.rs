@@ -34,6 +34,10 @@ pub enum CacheMode {
     Current,
     /// Also one that is out of date, but not older than this.
     NotOlderThan(Duration),
+    /// As [`NotOlderThan`](Self::NotOlderThan); and an answer that is served out of date is read anew in the background,
+    /// once for all who are served it. Who asks often hardly ever waits for the database, and sees a write a moment
+    /// after it instead of at once. (`stale-while-revalidate` of RFC 5861.)
+    StaleWhileRevalidate(Duration),
     /// As [`Current`](Self::Current); and if no database answers, since all that were tried have failed or their
     /// breakers refuse, also one that is out of date, but not older than this.
     OrIfFailing(Duration),
@@ -41,4 +45,15 @@ pub enum CacheMode {
     Refresh,
     /// Asks the database, and leaves the cache as it is.
     Bypass,
+}
+
+impl CacheMode {
+    /// How old an answer may be that is out of date; `None` if it must not be.
+    #[inline]
+    pub(crate) fn oldest(self) -> Option<Duration> {
+        match self {
+            Self::NotOlderThan(oldest) | Self::StaleWhileRevalidate(oldest) => Some(oldest),
+            Self::Current | Self::OrIfFailing(_) | Self::Refresh | Self::Bypass => None,
+        }
+    }
 }

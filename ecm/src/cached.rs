@@ -240,7 +240,7 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
         let (group, _) = topology.resolve(self.target)?;
         let deadline = self.deadline(began);
         self.prepare(group, began, deadline, &mut Progress::default())?;
-        let shelf = Shelf::new(self.manager, &*topology.cache, group, began);
+        let shelf = Shelf::new(self.manager, topology, group, began);
         if let Some(shelf) = &shelf {
             // Only then is it known whether the database tells who writes it.
             drop(shelf.capture(&Reads { tables: &[], rows: None }));

@@ -160,7 +160,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     }
 
     #[inline]
-    fn serve(
+    pub(crate) fn serve(
         &mut self,
         topology: &'m Topology<B>,
         began: Time,
@@ -174,11 +174,13 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let clears = group.shared.statements.clears();
         self.prepare(group, began, deadline, progress)?;
         if let Some((shelf, mode)) = self.shelf(topology, group, began) {
-            let or_old = if let CacheMode::NotOlderThan(oldest) = mode { Some(oldest) } else { None };
             if mode != CacheMode::Refresh
-                && let Some(found) = self.job.stored(&shelf, or_old)
+                && let Some(found) = self.job.stored(&shelf, mode.oldest())
             {
                 progress.cached = Some((found.age, found.current));
+                if found.compare.is_some() || !found.current {
+                    self.read_again(group, found.compare, mode);
+                }
                 return found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
             }
             return self.miss(topology, found, shelf, mode, (began, deadline), clears, progress);
@@ -231,7 +233,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     #[inline]
     fn shelf(&self, topology: &'m Topology<B>, group: &'m Group<B>, began: Time) -> Option<(Shelf<'m>, CacheMode)> {
         let mode = self.job.cache_mode().filter(|_| topology.config.enable_query_cache)?;
-        let shelf = self.may_share_answers(group).then(|| Shelf::new(self.manager, &*topology.cache, group, began));
+        let shelf = self.may_share_answers(group).then(|| Shelf::new(self.manager, topology, group, began));
         Some((shelf.flatten()?, mode))
     }
 

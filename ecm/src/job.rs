@@ -25,7 +25,7 @@ pub(crate) mod sealed {
         start::Start,
         unit_of_work::{hooks::Ended, under_way::Place},
     };
-    use ecm_core::{Error, Key, Rows, TableVersion, Transact};
+    use ecm_core::{Entry, Error, Key, Rows, TableVersion, Transact, Value};
     use ecm_pool::{Lane, Terms, Transacted};
     use std::{any::Any, pin::Pin, time::Duration};
 
@@ -36,6 +36,8 @@ pub(crate) mod sealed {
         pub(crate) result: Result<T, Failure>,
         pub(crate) age: Duration,
         pub(crate) current: bool,
+        /// Where it comes from, if it was picked to be compared with what the database answers.
+        pub(crate) compare: Option<Arc<Entry>>,
     }
 
     /// A write on its way through the lane.
@@ -124,6 +126,16 @@ pub(crate) mod sealed {
 
         /// Under which key the answer is kept.
         fn key(&self, _group: u32) -> Option<Key> {
+            None
+        }
+
+        /// The hash of that key.
+        fn key_hash(&self, _group: u32) -> Option<u64> {
+            None
+        }
+
+        /// The statement and its parameters, for another thread.
+        fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
             None
         }
 

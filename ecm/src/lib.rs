@@ -68,6 +68,7 @@ mod open;
 mod parameter;
 mod registry;
 mod report;
+mod rereads;
 mod route;
 mod shelf;
 pub mod single_flight;

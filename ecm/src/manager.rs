@@ -7,6 +7,7 @@ use crate::{
     currency::Currency,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     report::Observers,
+    rereads,
     route::BREAKER_AT_FIRST,
     statement::{AllRows, Execute, Query},
     topology::{GroupShared, Member, Target, Topology},
@@ -20,7 +21,7 @@ use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -45,6 +46,8 @@ pub struct ConnectionManager<
 /// What all clones of a manager share.
 #[derive(Debug)]
 pub(crate) struct Shared<B: Backend<Connection: Transact>> {
+    /// Itself, for what outlives a call.
+    pub(crate) me: Weak<Self>,
     pub(crate) name: String,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) observers: Arc<Observers>,
@@ -52,6 +55,7 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
     pub(crate) metrics: ecm_metrics::Metrics,
     /// Cached results that were found and not served, since they were not current any more.
     pub(crate) stale: AtomicU64,
+    pub(crate) rereads: rereads::Counts,
     pub(crate) topologies: Versions<Topology<B>>,
     pub(crate) recipes: Recipes,
     pub(crate) closed: AtomicBool,
@@ -62,8 +66,8 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
 const AFTER_INTERRUPT: Duration = Duration::from_secs(1);
 
 impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
-    pub(crate) fn new(shared: Shared<B>) -> Self {
-        Self(Arc::new(shared))
+    pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
+        Self(shared)
     }
 
     /// Reads by a closure, on one connection, from one stable state of the database.
@@ -454,6 +458,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         status.version = self.topologies.count();
         status.configuration = topology.config.fields();
         status.cache = self.cache_stats();
+        status.cache_rereads = self.rereads.figures();
         status.groups = topology
             .groups
             .iter()

@@ -147,6 +147,24 @@ impl Registry {
         prepared
     }
 
+    /// Has nothing kept of a statement any more, until everything is forgotten: what was kept of it was not what the
+    /// database answers. It gets another number, so that nothing of it is found. Answers whether that is new.
+    pub(crate) fn quarantine(&self, statement: &Prepared) -> bool {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.by_text.get(&*statement.sql).is_some_and(|known| known.id != statement.id) {
+            return false;
+        }
+        let uncacheable =
+            Some("an answer that was kept was not what the database answered: see the events of the cache".into());
+        let analysis = Analysis { cacheable: false, uncacheable, ..statement.analysis.clone() };
+        let prepared = Prepared { id: known.next_id, sql: Arc::clone(&statement.sql), analysis };
+        known.next_id = known.next_id.wrapping_add(1);
+        known.by_text.insert(Arc::clone(&statement.sql), Arc::new(prepared));
+        // What threads remember of it is over; that of other statements they look up again.
+        self.clears.fetch_add(1, Ordering::Release);
+        true
+    }
+
     /// Forgets everything: the schema may have changed.
     pub(crate) fn clear(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
@@ -177,6 +195,22 @@ mod tests {
         let used = registry.add("select 1", Analysis::default(), before);
         assert!(registry.get("select 1").is_none());
         assert_ne!(registry.add("select 1", Analysis::default(), registry.clears()).id, used.id);
+    }
+
+    #[test]
+    fn a_statement_in_quarantine_is_another_one_and_keeps_nothing_until_everything_is_forgotten() {
+        let registry = Registry::default();
+        let analysis = || Analysis { cacheable: true, ..Analysis::default() };
+        let [wrong, other] = ["select 1", "select 2"].map(|sql| registry.add(sql, analysis(), registry.clears()));
+        assert!((0..3).all(|_| registry.get("select 1").is_some_and(|known| known.analysis.cacheable)));
+        assert!(registry.quarantine(&wrong));
+        let known = registry.get("select 1").unwrap();
+        assert!(!known.analysis.cacheable && known.analysis.uncacheable.is_some() && known.id != wrong.id);
+        assert_eq!(registry.get("select 2").as_deref(), Some(&*other));
+        assert!(!registry.quarantine(&wrong), "only what is kept of it now can be wrong");
+        assert_eq!(registry.add("select 1", analysis(), registry.clears()).id, known.id);
+        registry.clear();
+        assert!(registry.add("select 1", analysis(), registry.clears()).analysis.cacheable);
     }
 
     #[test]

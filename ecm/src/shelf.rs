@@ -1,7 +1,8 @@
 use crate::{
     currency::{Currency, Reads},
     manager::Shared,
-    topology::{Group, GroupShared},
+    rereads::Sampling,
+    topology::{Group, GroupShared, Topology},
 };
 use ecm_core::{Backend, Cache, Clock, Entry, Key, KeyRef, Position, Rows, Stamp, TableVersion, Time, Transact};
 use ecm_pool::Lane;
@@ -19,6 +20,8 @@ use std::{
 #[expect(unnameable_types, reason = "named in the sealed trait of jobs")]
 pub struct Shelf<'a> {
     cache: &'a dyn Cache,
+    /// Which hits are compared with what the database answers.
+    compares: Sampling,
     /// Entries that were found and not served.
     stale: &'a AtomicU64,
     group: &'a GroupShared,
@@ -49,14 +52,15 @@ impl<'a> Shelf<'a> {
     #[inline(always)]
     pub(crate) fn new<B: Backend<Connection: Transact>>(
         manager: &'a Shared<B>,
-        cache: &'a dyn Cache,
+        topology: &'a Topology<B>,
         group: &'a Group<B>,
         now: Time,
     ) -> Option<Self> {
         let source = &*group.members[group.source()?];
         let Shared { stale, clock, .. } = manager;
         Some(Self {
-            cache,
+            cache: &*topology.cache,
+            compares: topology.compares,
             stale,
             group: &group.shared,
             currency: &source.currency,
@@ -77,6 +81,12 @@ impl<'a> Shelf<'a> {
 
     pub(crate) fn group(&self) -> u32 {
         self.group.id
+    }
+
+    /// Whether the answer that was found is to be compared with what the database answers.
+    #[inline]
+    pub(crate) fn compares(&self) -> bool {
+        self.compares.picks()
     }
 
     /// What an answer has to be kept with that is read after this; `None` if it must not be kept.

@@ -251,7 +251,9 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         let mut values = Values::new();
         self.bound.values_into(&mut values).ok()?;
         let found = shelf.get(KeyRef::new(shelf.group(), self.bound.statement().id, &values), or_old)?;
-        Some(Stored { result: S::from_rows(&found.entry.rows), age: found.age, current: found.current })
+        let result = S::from_rows(&found.entry.rows);
+        let compare = (found.current && shelf.compares()).then_some(found.entry);
+        Some(Stored { result, age: found.age, current: found.current, compare })
     }
 
     fn statement(&self) -> Option<u32> {
@@ -260,6 +262,14 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
 
     fn key(&self, group: u32) -> Option<Key> {
         Some(KeyRef::new(group, self.bound.statement().id, &self.bound.values().ok()?).to_key())
+    }
+
+    fn key_hash(&self, group: u32) -> Option<u64> {
+        Some(KeyRef::new(group, self.bound.statement().id, &self.bound.values().ok()?).hash)
+    }
+
+    fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
+        self.bound.owned()
     }
 
     fn leave_rows(&mut self, leave: bool) {

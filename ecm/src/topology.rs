@@ -1,5 +1,11 @@
 use crate::{
-    DatabaseInfo, ManagerConfig, costs::Costs, currency::Currency, loads::Loads, registry::Registry, report::Observers,
+    DatabaseInfo, ManagerConfig,
+    costs::Costs,
+    currency::Currency,
+    loads::Loads,
+    registry::Registry,
+    report::Observers,
+    rereads::{Background, Sampling},
 };
 use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, PerThread, Transact};
 use ecm_pool::{Lane, Pool};
@@ -11,6 +17,8 @@ pub(crate) struct Topology<B: Backend<Connection: Transact>> {
     pub(crate) config: ManagerConfig,
     /// Where answers are kept.
     pub(crate) cache: Arc<dyn Cache>,
+    /// Which hits are compared with what the database answers, by the configuration.
+    pub(crate) compares: Sampling,
     pub(crate) groups: Vec<Group<B>>,
 }
 
@@ -34,6 +42,8 @@ pub(crate) struct GroupShared {
     pub(crate) costs: Costs,
     /// Queries that are read for whoever asks for the same meanwhile.
     pub(crate) loads: Loads,
+    /// Where answers are read again for nobody in particular.
+    pub(crate) background: Background,
 }
 
 /// A database with everything that belongs to it.
@@ -67,6 +77,10 @@ pub(crate) enum Target<'m> {
 }
 
 impl<B: Backend<Connection: Transact>> Topology<B> {
+    pub(crate) fn new(config: ManagerConfig, cache: Arc<dyn Cache>, groups: Vec<Group<B>>) -> Self {
+        Self { compares: Sampling::of(config.cache_self_check), config, cache, groups }
+    }
+
     pub(crate) fn group(&self, name: &str) -> Option<&Group<B>> {
         self.groups.iter().find(|group| *group.shared.name == *name)
     }
@@ -110,7 +124,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
 
     /// The same with another configuration, and the cache that it asks for.
     pub(crate) fn with_config(&self, config: ManagerConfig, cache: Arc<dyn Cache>) -> Self {
-        Self { config, cache, groups: self.groups.iter().map(Group::copy).collect() }
+        Self::new(config, cache, self.groups.iter().map(Group::copy).collect())
     }
 
     fn copy(&self) -> Self {

@@ -19,7 +19,7 @@ mod plain;
 use ecm::{
     ConnectionManager, Database, Failure, PoolConfig,
     cache::{Quick, QuickConfig},
-    core::{Cache, Value, testing::Fake},
+    core::{Cache, CacheRereads, Value, testing::Fake},
     sqlite::{Sqlite, rusqlite::params_from_iter},
 };
 use ecm_core::testing::{Random, seed};
@@ -69,6 +69,11 @@ trait Subject: Sync {
     fn write(&self, party: usize, row: i64, number: i64);
 
     fn hits(&self) -> u64;
+
+    /// Has a share of its hits compared with what its database answers.
+    fn check_itself(&self, share: &str);
+
+    fn rereads(&self) -> CacheRereads;
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +182,7 @@ fn raise(known: &mut Numbers, seen: &Numbers) -> Result<(), ()> {
 
 /// Fails if something wrong was served, or if nothing could have been noticed.
 fn prove(subject: &impl Subject, parties: usize) {
+    subject.check_itself("0.2");
     let (wrong, seen) = judge(subject, parties);
     if let Some(wrong) = wrong {
         panic!("{wrong}");
@@ -187,6 +193,10 @@ fn prove(subject: &impl Subject, parties: usize) {
     assert_eq!(commits, parties as u64 * COMMITS as u64);
     assert!(hits * 20 > asked, "of {asked} answers only {hits} came from the cache: this proves nothing");
     assert!(moved * 20 > asked, "of {asked} answers only {moved} had changed: this proves nothing");
+    let rereads = subject.rereads();
+    eprintln!("{rereads:?}");
+    assert_eq!(rereads.mismatches, 0);
+    assert!(rereads.compared * 1_000 > hits, "of {hits} hits only {} were compared", rereads.compared);
 }
 
 /// The numbers of an answer.
@@ -301,6 +311,14 @@ impl Subject for OverSqlite<'_> {
 
     fn hits(&self) -> u64 {
         self.hits.count()
+    }
+
+    fn check_itself(&self, share: &str) {
+        self.manager.apply("cache_self_check", share).unwrap();
+    }
+
+    fn rereads(&self) -> CacheRereads {
+        self.manager.status().cache_rereads
     }
 }
 
@@ -444,6 +462,14 @@ impl Subject for OverFake {
 
     fn hits(&self) -> u64 {
         self.hits.count()
+    }
+
+    fn check_itself(&self, share: &str) {
+        self.manager.apply("cache_self_check", share).unwrap();
+    }
+
+    fn rereads(&self) -> CacheRereads {
+        self.manager.status().cache_rereads
     }
 }
 
