@@ -5,11 +5,12 @@
 
 use crate::{
     job::{Sent, Way, Work},
+    known_statement::KnownStatement,
     parameter::Parameter,
     start::Start,
     statement::{Bound, Execute, Values},
 };
-use ecm_core::{Backend, CallKind, Changes, Connection, Durability, Error, Failure, Prepared, Transact, Value};
+use ecm_core::{Backend, CallKind, Changes, Connection, Durability, Error, Failure, Transact, Value};
 use ecm_pool::{Lane, Terms};
 use smallvec::{SmallVec, smallvec};
 use std::sync::{
@@ -68,7 +69,7 @@ impl<B: Backend> Work<B> for Batch<'_> {
         Some(self.statements[next].sql())
     }
 
-    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+    fn prepared(&mut self, statement: Arc<KnownStatement>) -> Result<(), Error> {
         match self.statements.iter_mut().find(|statement| !statement.is_prepared()) {
             Some(next) => next.prepared(statement),
             None => Ok(()),

@@ -246,11 +246,13 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
             drop(shelf.capture(&Reads { tables: &[], rows: None }));
         }
         let analysis = &self.job.bound.statement().analysis;
+        let mode = self.job.mode.unwrap_or_else(|| self.job.bound.statement().mode);
         let strings = |names: &[Box<str>]| names.iter().map(|name| name.to_string()).collect();
         let not_cached = match (&analysis.uncacheable, &shelf) {
             (Some(why), _) => Some(why.to_string()),
             (None, _) if !analysis.cacheable => Some("the backend does not say that they may be".into()),
             (None, _) if !topology.config.enable_query_cache => Some("enable_query_cache is off".into()),
+            (None, _) if mode == CacheMode::Bypass => Some("its cache mode is Bypass".into()),
             (None, _) if !self.may_share_answers(group) => Some("a copy was asked for by its name".into()),
             (None, None) => Some("the group has several databases and none that is written".into()),
             (None, Some(shelf)) if !shelf.sees_writes() => {
@@ -263,6 +265,7 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
             reads: strings(&analysis.reads),
             writes: strings(&analysis.writes),
             by_rows: analysis.rows.is_some(),
+            cache_mode: mode,
             not_cached,
             kept: None,
         };

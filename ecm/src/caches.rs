@@ -1,6 +1,49 @@
-use crate::{ManagerConfig, currency::Reads, manager::Shared, topology::Topology};
-use ecm_core::{Backend, Cache, CacheStats, InvalidConfig, Transact};
+use crate::{
+    CacheMode, ConnectionManager, ManagerConfig,
+    currency::Reads,
+    manager::Shared,
+    topology::{Target, Topology},
+};
+use ecm_core::{Backend, Cache, CacheStats, Error, InvalidConfig, Transact};
 use std::sync::{Arc, atomic::Ordering};
+
+impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
+    /// Decides what queries of this text accept from the cache, and leave there, wherever in the program they are asked;
+    /// a [`cache_mode`](crate::Call::cache_mode) of a call goes before it. Acts from the next call on;
+    /// [`CacheMode::Current`] takes it back.
+    ///
+    /// For the default group; of others by [`Handle::set_cache_mode`](crate::Handle::set_cache_mode). The text is the whole statement, to the letter. It
+    /// need not be known yet.
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use ecm::{CacheMode, ConnectionManager, Source};
+    /// use std::time::Duration;
+    ///
+    /// const BOARD: &str = "SELECT name FROM player ORDER BY points DESC LIMIT 10";
+    ///
+    /// let manager = ConnectionManager::open(":memory:")?;
+    /// manager.execute("CREATE TABLE player (name, points)").wait()?;
+    /// // Ten seconds are soon enough for this one, whoever asks for it.
+    /// manager.set_cache_mode(BOARD, CacheMode::NotOlderThan(Duration::from_secs(10)))?;
+    /// assert!(manager.query(BOARD).all::<String>().wait()?.is_empty());
+    /// manager.execute("INSERT INTO player VALUES ('ada', 7)").wait()?;
+    /// let board = manager.query(BOARD).all::<String>().answer()?;
+    /// assert!(board.value.is_empty() && matches!(board.source, Source::Cache { current: false, .. }));
+    /// let board = manager.query(BOARD).cache_mode(CacheMode::Current).all::<String>().wait()?;
+    /// assert_eq!(board, ["ada"]);
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`](ecm_core::Kind::Invalid): a mode was set for 4,096 texts already.
+    pub fn set_cache_mode(&self, sql: &str, mode: CacheMode) -> Result<(), Error> {
+        self.handle(Target::Default).set_cache_mode(sql, mode)
+    }
+}
 
 impl<B: Backend<Connection: Transact>> Shared<B> {
     /// The cache that a changed configuration asks for: the present one, unless what it was made with has changed.

@@ -2,6 +2,7 @@ use crate::{
     CacheMode, Parameter,
     batch::Batch,
     job::{Analyse, Job, Way, Write, WriteOnce},
+    known_statement::KnownStatement,
     manager::Shared,
     route::{Progress, Route},
     shelf::Shelf,
@@ -10,8 +11,7 @@ use crate::{
     unit_of_work::under_way::Place,
 };
 use ecm_core::{
-    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Mask, Observer, Prepared, Time,
-    Transact,
+    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Mask, Observer, Time, Transact,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -253,7 +253,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         began: Time,
         deadline: Time,
         progress: &mut Progress<'m>,
-    ) -> Result<Arc<Prepared>, Error> {
+    ) -> Result<Arc<KnownStatement>, Error> {
         let shared = Arc::clone(&self.manager.topologies.current().resolve(self.target)?.0.shared);
         let statements = &shared.statements;
         let clears = statements.clears();
@@ -326,9 +326,10 @@ impl<'m, B: Backend<Connection: Transact>, S> Call<'m, B, Query<'m, S>> {
         self
     }
 
-    /// What to accept from the cache, and what to leave there. *Default:* [`CacheMode::Current`].
+    /// What to accept from the cache, and what to leave there. *Default:* what
+    /// [`set_cache_mode`](crate::ConnectionManager::set_cache_mode) has said of the statement, else [`CacheMode::Current`].
     pub fn cache_mode(mut self, mode: CacheMode) -> Self {
-        self.job.mode = mode;
+        self.job.mode = Some(mode);
         self
     }
 

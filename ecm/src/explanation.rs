@@ -1,3 +1,4 @@
+use crate::CacheMode;
 use std::{fmt, time::Duration};
 
 /// What the manager knows about a query: see [`Call::explain`](crate::Call::explain).
@@ -12,6 +13,9 @@ pub struct Explanation {
     pub writes: Vec<String>,
     /// Whether single rows decide the answer, so that writes to others leave it current.
     pub by_rows: bool,
+    /// What it accepts from the cache: as the call says, else as
+    /// [`set_cache_mode`](crate::ConnectionManager::set_cache_mode) has said of its text.
+    pub cache_mode: CacheMode,
     /// Why answers are not kept; `None` if they are.
     pub not_cached: Option<String>,
     /// The answer that is kept for these parameters: its age, and whether it is current.

@@ -1,11 +1,11 @@
 use crate::{
-    Call, Connecting, UnitOfWork,
+    CacheMode, Call, Connecting, UnitOfWork,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     manager::Shared,
     statement::{AllRows, Execute, Query},
     topology::Target,
 };
-use ecm_core::{Backend, Connection, Failure, Transact};
+use ecm_core::{Backend, Connection, Error, Failure, Transact};
 use std::panic::Location;
 
 /// One group, or one database, of a manager: the same verbs, for it alone.
@@ -97,6 +97,16 @@ impl<'m, B: Backend<Connection: Transact>> Handle<'m, B> {
     #[track_caller]
     pub fn execute(self, sql: &'m str) -> Call<'m, B, Execute<'m>> {
         self.call(Execute::new(sql))
+    }
+
+    /// As [`ConnectionManager::set_cache_mode`](crate::ConnectionManager::set_cache_mode), for the group; of one database,
+    /// for the group that it is in.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](ecm_core::Kind::NotFound), if the database was unregistered; else as there.
+    pub fn set_cache_mode(self, sql: &str, mode: CacheMode) -> Result<(), Error> {
+        let (group, _) = self.manager.topologies.current().resolve(self.target)?;
+        group.shared.statements.set_mode(sql, mode)
     }
 
     /// As [`ConnectionManager::connection`](crate::ConnectionManager::connection), here.

@@ -6,7 +6,7 @@
 pub use crate::unit_of_work::job::{Unit, UnitOnce};
 
 use crate::unit_of_work::under_way::{Place, UnderWay};
-use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Prepared, Transact};
+use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Transact};
 use std::{marker::PhantomData, sync::Arc};
 
 /// The work of a call: what runs on the connection that the route has found.
@@ -18,9 +18,10 @@ pub trait Job<B: Backend>: sealed::Work<B> {}
 impl<B: Backend, J: sealed::Work<B>> Job<B> for J {}
 
 pub(crate) mod sealed {
-    use super::{Arc, Backend, CallKind, Failure, Prepared, Way};
+    use super::{Arc, Backend, CallKind, Failure, Way};
     use crate::cache_mode::CacheMode;
     use crate::{
+        known_statement::KnownStatement,
         shelf::Shelf,
         start::Start,
         unit_of_work::{hooks::Ended, under_way::Place},
@@ -66,7 +67,7 @@ pub(crate) mod sealed {
         }
 
         /// The statement of [`unprepared`](Work::unprepared), before the first run.
-        fn prepared(&mut self, _statement: Arc<Prepared>) -> Result<(), ecm_core::Error> {
+        fn prepared(&mut self, _statement: Arc<KnownStatement>) -> Result<(), ecm_core::Error> {
             Ok(())
         }
 
@@ -135,7 +136,7 @@ pub(crate) mod sealed {
         }
 
         /// The statement and its parameters, for another thread.
-        fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
+        fn owned(&self) -> Option<(Arc<KnownStatement>, Box<[Value]>)> {
             None
         }
 

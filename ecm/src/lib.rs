@@ -59,6 +59,7 @@ mod decode;
 mod explanation;
 mod handle;
 pub mod job;
+mod known_statement;
 mod load_balance_strategy;
 mod loads;
 mod log;

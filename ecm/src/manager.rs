@@ -262,7 +262,7 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
         self.handle_of(Target::Database(name))
     }
 
-    fn handle<'m>(&'m self, target: Target<'m>) -> Handle<'m, B> {
+    pub(crate) fn handle<'m>(&'m self, target: Target<'m>) -> Handle<'m, B> {
         Handle::new(&self.0, target)
     }
 

@@ -1,4 +1,5 @@
-use ecm_core::{Analysis, Prepared};
+use crate::{CacheMode, known_statement::KnownStatement};
+use ecm_core::{Analysis, Error, Kind, Prepared};
 use std::{
     cell::Cell,
     collections::HashMap,
@@ -29,8 +30,20 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct Known {
-    by_text: HashMap<Arc<str>, Arc<Prepared>>,
+    by_text: HashMap<Arc<str>, Arc<KnownStatement>>,
+    /// What was decided about texts. Outlives what is known of them.
+    modes: HashMap<Arc<str>, CacheMode>,
     next_id: u32,
+}
+
+impl Known {
+    /// A statement with the next number.
+    fn number(&mut self, sql: Arc<str>, analysis: Analysis) -> Arc<KnownStatement> {
+        let mode = self.modes.get(&sql).copied().unwrap_or_default();
+        let prepared = Prepared { id: self.next_id, sql, analysis };
+        self.next_id = self.next_id.wrapping_add(1);
+        Arc::new(KnownStatement { prepared, mode })
+    }
 }
 
 const CAPACITY: usize = 4_096;
@@ -50,7 +63,7 @@ struct Recent {
 struct Own {
     registry: u64,
     clears: u64,
-    prepared: Arc<Prepared>,
+    prepared: Arc<KnownStatement>,
 }
 
 impl Recent {
@@ -80,7 +93,7 @@ impl Default for Registry {
 
 impl Registry {
     #[inline]
-    pub(crate) fn get(&self, sql: &str) -> Option<Arc<Prepared>> {
+    pub(crate) fn get(&self, sql: &str) -> Option<Arc<KnownStatement>> {
         let place = place(sql);
         // A thread that ends has no memory any more.
         let remembered = RECENT.try_with(|recent| {
@@ -95,7 +108,7 @@ impl Registry {
     }
 
     #[cold]
-    fn look_up(&self, sql: &str, place: usize) -> Option<Arc<Prepared>> {
+    fn look_up(&self, sql: &str, place: usize) -> Option<Arc<KnownStatement>> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let found = Arc::clone(known.by_text.get(sql)?);
         // Under the lock, so that it is the number of clears that `found` has outlived.
@@ -106,7 +119,7 @@ impl Registry {
             if recent[place].asked.replace(asked) != asked {
                 return None;
             }
-            let prepared = Arc::new(Prepared::clone(&found));
+            let prepared = Arc::new(KnownStatement::clone(&found));
             let own = Own { registry: self.number, clears, prepared: Arc::clone(&prepared) };
             recent[place].known.set(Some(own));
             Some(prepared)
@@ -122,7 +135,7 @@ impl Registry {
 
     /// Keeps an analysis, unless everything was forgotten since it began; if another thread was faster,
     /// that one's is answered.
-    pub(crate) fn add(&self, sql: &str, analysis: Analysis, clears: u64) -> Arc<Prepared> {
+    pub(crate) fn add(&self, sql: &str, analysis: Analysis, clears: u64) -> Arc<KnownStatement> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(prepared) = known.by_text.get(sql) {
             return Arc::clone(prepared);
@@ -131,8 +144,7 @@ impl Registry {
             known.by_text.clear();
         }
         let sql: Arc<str> = sql.into();
-        let prepared = Arc::new(Prepared { id: known.next_id, sql: Arc::clone(&sql), analysis });
-        known.next_id = known.next_id.wrapping_add(1);
+        let prepared = known.number(Arc::clone(&sql), analysis);
         if self.clears() == clears {
             known.by_text.insert(sql, Arc::clone(&prepared));
         }
@@ -140,11 +152,9 @@ impl Registry {
     }
 
     /// A statement with an analysis that is not kept, since it tells nothing of later calls.
-    pub(crate) fn once(&self, sql: &str, analysis: Analysis) -> Arc<Prepared> {
+    pub(crate) fn once(&self, sql: &str, analysis: Analysis) -> Arc<KnownStatement> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let prepared = Arc::new(Prepared { id: known.next_id, sql: sql.into(), analysis });
-        known.next_id = known.next_id.wrapping_add(1);
-        prepared
+        known.number(sql.into(), analysis)
     }
 
     /// Has nothing kept of a statement any more, until everything is forgotten: what was kept of it was not what the
@@ -157,15 +167,38 @@ impl Registry {
         let uncacheable =
             Some("an answer that was kept was not what the database answered: see the events of the cache".into());
         let analysis = Analysis { cacheable: false, uncacheable, ..statement.analysis.clone() };
-        let prepared = Prepared { id: known.next_id, sql: Arc::clone(&statement.sql), analysis };
-        known.next_id = known.next_id.wrapping_add(1);
-        known.by_text.insert(Arc::clone(&statement.sql), Arc::new(prepared));
+        let prepared = known.number(Arc::clone(&statement.sql), analysis);
+        known.by_text.insert(Arc::clone(&statement.sql), prepared);
         // What threads remember of it is over; that of other statements they look up again.
         self.clears.fetch_add(1, Ordering::Release);
         true
     }
 
-    /// Forgets everything: the schema may have changed.
+    /// Decides what a statement of this text accepts from the cache where a call does not say.
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`]: that was decided about as many texts as there is room for.
+    pub(crate) fn set_mode(&self, sql: &str, mode: CacheMode) -> Result<(), Error> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if mode == CacheMode::default() {
+            known.modes.remove(sql);
+        } else {
+            if known.modes.len() >= CAPACITY && !known.modes.contains_key(sql) {
+                let message =
+                    format_args!("a cache mode was set for {CAPACITY} texts already: bind values as parameters");
+                return Err(Error::new(Kind::Invalid, message).with_sql(sql));
+            }
+            known.modes.insert(sql.into(), mode);
+        }
+        if let Some(statement) = known.by_text.get_mut(sql) {
+            *statement = Arc::new(KnownStatement { prepared: statement.prepared.clone(), mode });
+        }
+        // What threads remember of it is over.
+        self.clears.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// Forgets everything, except what was decided: the schema may have changed.
     pub(crate) fn clear(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.by_text.clear();
@@ -211,6 +244,27 @@ mod tests {
         assert_eq!(registry.add("select 1", analysis(), registry.clears()).id, known.id);
         registry.clear();
         assert!(registry.add("select 1", analysis(), registry.clears()).analysis.cacheable);
+    }
+
+    #[test]
+    fn what_was_decided_about_a_text_acts_at_once_and_outlives_what_is_known_of_it() {
+        let registry = Registry::default();
+        let id = registry.add("select 1", Analysis::default(), registry.clears()).id;
+        let mode = || registry.get("select 1").unwrap().mode;
+        assert!((0..3).all(|_| mode() == CacheMode::Current));
+        registry.set_mode("select 1", CacheMode::Bypass).unwrap();
+        assert!((0..3).all(|_| mode() == CacheMode::Bypass));
+        assert_eq!(registry.get("select 1").unwrap().id, id, "what is kept of it is found still");
+        registry.clear();
+        assert_eq!(registry.add("select 1", Analysis::default(), registry.clears()).mode, CacheMode::Bypass);
+        registry.set_mode("select 1", CacheMode::Current).unwrap();
+        assert_eq!(mode(), CacheMode::Current);
+        assert!((0..CAPACITY).all(|number| registry.set_mode(&number.to_string(), CacheMode::Bypass).is_ok()));
+        let error = registry.set_mode("select 1", CacheMode::Bypass).unwrap_err();
+        assert!(error.kind() == Kind::Invalid && error.to_string().contains("4096 texts"), "{error}");
+        registry.set_mode("0", CacheMode::Refresh).unwrap();
+        registry.set_mode("0", CacheMode::Current).unwrap();
+        registry.set_mode("select 1", CacheMode::Bypass).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::{
     currency::Reads,
     decode::decode,
     job::{Sent, Stored, Way, Work},
+    known_statement::KnownStatement,
     shelf::Shelf,
     start::Start,
 };
@@ -26,7 +27,7 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 pub(crate) struct Bound<'m> {
     sql: &'m str,
     parameters: SmallVec<[Parameter<'m>; 4]>,
-    prepared: Option<Arc<Prepared>>,
+    prepared: Option<Arc<KnownStatement>>,
 }
 
 /// The parameters of a statement as a backend takes them.
@@ -53,7 +54,7 @@ impl<'m> Bound<'m> {
         self.prepared.is_some()
     }
 
-    pub(crate) fn statement(&self) -> &Prepared {
+    pub(crate) fn statement(&self) -> &KnownStatement {
         self.prepared.as_deref().expect(PREPARED)
     }
 
@@ -79,12 +80,12 @@ impl<'m> Bound<'m> {
     }
 
     /// The same for another thread; `None` before it was prepared, and where a parameter is refused.
-    pub(crate) fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
+    pub(crate) fn owned(&self) -> Option<(Arc<KnownStatement>, Box<[Value]>)> {
         let statement = Arc::clone(self.prepared.as_ref()?);
         Some((statement, self.values().ok()?.iter().map(|value| value.to_value()).collect()))
     }
 
-    pub(crate) fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+    pub(crate) fn prepared(&mut self, statement: Arc<KnownStatement>) -> Result<(), Error> {
         let (takes, given) = (statement.analysis.parameters, self.parameters.len());
         if takes != given {
             let message = format_args!("the statement takes {takes} parameters, but {given} were bound");
@@ -100,7 +101,8 @@ impl<'m> Bound<'m> {
 pub struct Query<'m, S> {
     pub(crate) bound: Bound<'m>,
     pub(crate) durability: Durability,
-    pub(crate) mode: CacheMode,
+    /// What the call says of it.
+    pub(crate) mode: Option<CacheMode>,
     /// Whether the rows are left to others.
     leaves: bool,
     /// What was read for them.
@@ -121,7 +123,7 @@ impl<'m> Query<'m, AllRows> {
         Self {
             bound: Bound::new(sql),
             durability: Durability::Configured,
-            mode: CacheMode::Current,
+            mode: None,
             leaves: false,
             read: None,
             sink: PhantomData,
@@ -175,7 +177,7 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         (!self.bound.is_prepared()).then_some(self.bound.sql)
     }
 
-    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+    fn prepared(&mut self, statement: Arc<KnownStatement>) -> Result<(), Error> {
         self.bound.prepared(statement)
     }
 
@@ -232,8 +234,9 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
     }
 
     fn cache_mode(&self) -> Option<CacheMode> {
-        let cacheable = self.bound.prepared.as_ref().is_some_and(|statement| statement.analysis.cacheable);
-        (cacheable && self.mode != CacheMode::Bypass).then_some(self.mode)
+        let statement = self.bound.prepared.as_ref().filter(|statement| statement.analysis.cacheable)?;
+        let mode = self.mode.unwrap_or(statement.mode);
+        (mode != CacheMode::Bypass).then_some(mode)
     }
 
     fn capture(&mut self, shelf: &Shelf<'_>) -> Option<Box<[TableVersion]>> {
@@ -268,7 +271,7 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
         Some(KeyRef::new(group, self.bound.statement().id, &self.bound.values().ok()?).hash)
     }
 
-    fn owned(&self) -> Option<(Arc<Prepared>, Box<[Value]>)> {
+    fn owned(&self) -> Option<(Arc<KnownStatement>, Box<[Value]>)> {
         self.bound.owned()
     }
 
@@ -319,7 +322,7 @@ impl<B: Backend> Work<B> for Execute<'_> {
         (!self.bound.is_prepared()).then_some(self.bound.sql)
     }
 
-    fn prepared(&mut self, statement: Arc<Prepared>) -> Result<(), Error> {
+    fn prepared(&mut self, statement: Arc<KnownStatement>) -> Result<(), Error> {
         self.bound.prepared(statement)
     }
 

@@ -91,6 +91,41 @@ fn an_old_answer_is_served_when_the_database_fails_to_who_accepts_it() {
 }
 
 #[test]
+fn a_mode_that_is_set_for_a_text_acts_where_a_call_says_nothing() {
+    let (fake, clock) = (Fake::new(), TestClock::new());
+    let manager = cached(&fake, &clock);
+    let get = || manager.query("get a").one::<i64>().answer().unwrap();
+    manager.set_cache_mode("get a", CacheMode::Bypass).unwrap();
+    assert!((0..3).all(|_| get().source == database()));
+    let explained = manager.query("get a").explain().unwrap();
+    assert_eq!((explained.cache_mode, explained.kept), (CacheMode::Bypass, None));
+    assert_eq!(explained.not_cached.as_deref(), Some("its cache mode is Bypass"));
+    assert_eq!(manager.query("get a").cache_mode(CacheMode::Current).explain().unwrap().not_cached, None);
+    manager.set_cache_mode("get a", CacheMode::NotOlderThan(MINUTE)).unwrap();
+    get();
+    manager.execute("set a").bind(2).wait().unwrap();
+    assert_eq!((get().value, kept(get().source)), (1, (Duration::ZERO, false)));
+    manager.execute("set b").bind(3).wait().unwrap();
+    assert_eq!(manager.query("get b").one::<i64>().wait().unwrap(), 3);
+    manager.execute("set b").bind(4).wait().unwrap();
+    assert_eq!(manager.query("get b").one::<i64>().wait().unwrap(), 4, "of another text nothing was said");
+    assert_eq!(ask(&manager, CacheMode::Current), (2, database()), "what the call says goes before it");
+    manager.execute("set a").bind(5).wait().unwrap();
+    manager.set_cache_mode("get a", CacheMode::Current).unwrap();
+    assert_eq!((get().value, get().value), (5, 5));
+    // A group has its own.
+    let other = Database::new("other", Fake::new()).group("others").pool(PoolConfig::untended());
+    manager.register(other).unwrap();
+    let others = manager.group("others").unwrap();
+    others.set_cache_mode("get a", CacheMode::Bypass).unwrap();
+    assert_eq!(others.query("get a").explain().unwrap().cache_mode, CacheMode::Bypass);
+    assert_eq!(manager.query("get a").explain().unwrap().cache_mode, CacheMode::Current);
+    let gone = manager.database("other").unwrap();
+    manager.unregister("other").unwrap();
+    assert_eq!(gone.set_cache_mode("get a", CacheMode::Bypass).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
 fn an_explanation_says_what_is_kept_and_why_not() {
     let (fake, clock) = (Fake::new(), TestClock::new());
     let manager = cached(&fake, &clock);

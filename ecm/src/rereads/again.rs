@@ -2,12 +2,13 @@ use super::{counts::count, same_answer::same_answer};
 use crate::{
     CacheMode, Call,
     job::{Job, Way},
+    known_statement::KnownStatement,
     manager::Shared,
     route::{Progress, Route},
     statement::{AllRows, Query},
     topology::{Group, Target},
 };
-use ecm_core::{Backend, CallKind, Context, Entry, Event, Interest, Loan, Mask, Observer, Prepared, Transact, Value};
+use ecm_core::{Backend, CallKind, Context, Entry, Event, Interest, Loan, Mask, Observer, Transact, Value};
 use std::{
     panic::Location,
     sync::{Arc, Weak},
@@ -19,7 +20,7 @@ struct Again<B: Backend<Connection: Transact>> {
     /// Whoever goes is not held back by what only waits.
     manager: Weak<Shared<B>>,
     group: Arc<str>,
-    statement: Arc<Prepared>,
+    statement: Arc<KnownStatement>,
     values: Box<[Value]>,
     location: &'static Location<'static>,
 }
@@ -74,8 +75,10 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 }
 
 impl<B: Backend<Connection: Transact>> Again<B> {
+    /// Whatever was decided about the text: it is to be read.
     fn job(&self) -> Query<'_, AllRows> {
         let mut job = Query::new(&self.statement.sql);
+        job.mode = Some(CacheMode::Current);
         self.values.iter().for_each(|value| job.bound.bind(value.borrow().into()));
         job
     }
