@@ -106,6 +106,10 @@ pub trait Interrupt: Send + Sync + fmt::Debug {
 pub enum Loan {
     /// One statement of the manager's own that reads.
     Statement,
+    /// As [`Statement`](Self::Statement), on a thread that must not wait, such as one that polls the tasks of an
+    /// async program. Where it would wait, for a lock or for whoever goes first, the statement fails and
+    /// [`stopped`](Connection::stopped) tells so, as of a limit: it is to be run where waiting is allowed.
+    InPlace,
     /// A closure that reads: one stable state from start to end.
     Read,
     /// A transaction that writes.

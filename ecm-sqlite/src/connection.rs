@@ -186,6 +186,13 @@ impl SqliteConnection {
             holds = holds && self.shared.is_kept(|| guard.now());
         }
         let guard = &self.tx.db.guard;
+        if loan == Loan::InPlace {
+            let is_whole = look.as_ref().is_none_or(|look| self.tx.db.connection.is_whole(look));
+            if self.presence.readers_wait() || !is_whole {
+                guard.decline();
+                return self.expect_rest();
+            }
+        }
         self.presence.wait_to_read(|| guard.time_left());
         self.expect_rest()?;
         if holds || loan == Loan::Read {
@@ -252,7 +259,7 @@ impl SqliteConnection {
     fn end_loan(&mut self, loan: Option<Loan>, begun: bool) -> CheckIn {
         let db = self.db_ref();
         // By far the most frequent end, with nothing asked that the rest asks again.
-        if let Some(Loan::Read | Loan::Statement) = loan
+        if let Some(Loan::Read | Loan::Statement | Loan::InPlace) = loan
             && !(self.spoilt || self.synced || db.is_marked())
             && db.connection.is_plain()
         {
@@ -277,7 +284,7 @@ impl SqliteConnection {
             // Prepared while everything was allowed; the authorizer would not be asked again.
             self.tx.db.connection.flush();
         }
-        if matches!(loan, Some(Loan::Read | Loan::Statement)) && !self.is_autocommit() {
+        if matches!(loan, Some(Loan::Read | Loan::Statement | Loan::InPlace)) && !self.is_autocommit() {
             self.end_read();
         }
         if !self.spoilt && (!self.is_autocommit() || self.synced) {
@@ -303,6 +310,9 @@ impl SqliteConnection {
     fn bound(&self, statement: &Prepared, parameters: &[ValueRef<'_>]) -> Result<Cached<'_>, Failure> {
         let db = self.db_ref();
         db.still_in_transaction()?;
+        if db.guard.has_declined() {
+            return Err(refused(Kind::Misuse, "it would have had to wait on a thread that must not"));
+        }
         let mut prepared = db.take_cached(&statement.sql)?;
         let expected = prepared.parameter_count();
         if expected != parameters.len() {
@@ -358,6 +368,10 @@ impl Connection for SqliteConnection {
         self.loan = Some(loan);
         self.db_ref().guard.end_loan();
         match loan {
+            Loan::InPlace => {
+                self.db_ref().guard.never_wait();
+                self.begin_read(loan)
+            }
             Loan::Read | Loan::Statement => self.begin_read(loan),
             _ => self.begin_other(loan),
         }

@@ -135,6 +135,12 @@ impl Engine {
         self.index.map(|index| unsafe { index.look() })
     }
 
+    /// Whether nobody is in the middle of writing the state that was looked at.
+    pub(crate) fn is_whole(&self, look: &Look) -> bool {
+        // SAFETY: as in `look`, which has found the index a moment ago, on this thread.
+        self.index.is_none_or(|index| unsafe { index.other_header() } == look.header)
+    }
+
     /// Finds the wal-index of a file that had no log when it was opened, and has one now. Outside any transaction.
     ///
     /// Asks three pragmas, some microseconds.

@@ -43,6 +43,8 @@ pub(crate) struct Guard {
     deadline: AtomicU64,
     ticks_left: AtomicU64,
     stopped: AtomicBool,
+    /// Whether the thread must not wait.
+    in_place: AtomicBool,
     waiting_since: AtomicU64,
     /// Whether a statement exists that may set the journal mode or the locking mode.
     modes_may_change: Arc<AtomicBool>,
@@ -89,6 +91,7 @@ impl Guard {
             deadline: AtomicU64::new(UNLIMITED),
             ticks_left: AtomicU64::new(UNLIMITED),
             stopped: AtomicBool::new(false),
+            in_place: AtomicBool::new(false),
             waiting_since: AtomicU64::new(0),
             modes_may_change: Arc::default(),
             recording: Mutex::default(),
@@ -166,10 +169,26 @@ impl Guard {
         self.stopped.load(Relaxed)
     }
 
+    /// Nothing waits from now on, until the loan ends.
+    pub(crate) fn never_wait(&self) {
+        self.in_place.store(true, Relaxed);
+    }
+
+    /// What the loan is for would have to wait, and must not: nothing runs in it any more.
+    pub(crate) fn decline(&self) {
+        self.stopped.store(true, Relaxed);
+    }
+
+    /// Whether the loan was given up before anything has run.
+    pub(crate) fn has_declined(&self) -> bool {
+        self.in_place.load(Relaxed) && self.stopped()
+    }
+
     /// Forgets the loan: no limit, no transaction, nothing stopped, and the strict mode.
     pub(crate) fn end_loan(&self) {
         self.limit(Limit::None);
         self.stopped.store(false, Relaxed);
+        self.in_place.store(false, Relaxed);
         self.allow_commit(false);
         self.set_in_transaction(false);
         self.set_mode(Mode::Lent);
@@ -197,6 +216,10 @@ impl Guard {
     ///
     /// `tries` counts as well as the clock, so that a clock that stands still ends the wait too.
     pub(crate) fn wait_for_lock(&self, tries: i32) -> bool {
+        if self.in_place.load(Relaxed) && self.mode() != Mode::End {
+            self.decline();
+            return false;
+        }
         let now = self.clock.now();
         if tries == 0 {
             self.waiting_since.store(now.as_nanos(), Relaxed);
@@ -388,6 +411,17 @@ mod tests {
         assert!(!guard.stopped());
         assert!(!guard.wait_for_lock(2));
         assert!(guard.stopped());
+    }
+
+    #[test]
+    fn what_runs_in_place_waits_for_no_lock_and_counts_as_stopped() {
+        let (_clock, guard) = guard();
+        guard.never_wait();
+        assert!(!guard.has_declined());
+        assert!(!guard.wait_for_lock(0));
+        assert!(guard.has_declined() && guard.stopped());
+        guard.end_loan();
+        assert!(guard.wait_for_lock(0), "nothing of it reaches the next loan");
     }
 
     #[test]

@@ -167,11 +167,35 @@ impl WalIndex {
             Look { header, backfilled: AtomicU32::from_ptr(backfilled.as_ptr()).load(Ordering::Relaxed) }
         }
     }
+
+    /// The other copy of the header, which whoever commits writes first. While the two differ SQLite waits, for up
+    /// to ten seconds where the process that writes them has been stopped.
+    ///
+    /// # Safety
+    /// As [`look`](Self::look).
+    pub(crate) unsafe fn other_header(self) -> Header {
+        // SAFETY: as in `look`: the second copy follows the first, in front of `BACKFILLED_AT`.
+        unsafe {
+            let word = |index: usize| AtomicU64::from_ptr(self.0.add(index).as_ptr()).load(Ordering::Relaxed);
+            Header([word(6), word(7), word(8), word(9), word(10), word(11)])
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_copies_of_the_header_agree_between_two_commits() {
+        let (_folder, connection) = log();
+        // SAFETY: it is in this mode, and nothing sets another.
+        let index = unsafe { WalIndex::of(&connection) }.unwrap();
+        // SAFETY: the connection is open until the end of the test.
+        let (look, other) = unsafe { (index.look(), index.other_header()) };
+        assert!(look.header.is_initialised());
+        assert_eq!(look.header, other);
+    }
 
     fn log() -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().unwrap();

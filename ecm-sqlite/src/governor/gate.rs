@@ -84,6 +84,11 @@ impl Gate {
         }
     }
 
+    /// Whether those who begin to read wait now.
+    pub(crate) fn readers_wait(&self) -> bool {
+        self.quiet.load(SeqCst)
+    }
+
     /// Somebody is about to begin to read, in no transaction yet: waits while readers have to, as
     /// [`enter`](Self::enter) does.
     pub(crate) fn wait_to_read(&self, patience: impl FnOnce() -> Duration) {

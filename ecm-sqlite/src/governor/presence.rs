@@ -52,6 +52,11 @@ impl Presence {
         }
     }
 
+    /// Whether a transaction that reads would wait now before it begins.
+    pub(crate) fn readers_wait(&self) -> bool {
+        self.governor.as_ref().is_some_and(|governor| governor.gate.readers_wait())
+    }
+
     /// The transaction is over, if there was one.
     pub(crate) fn leave(&mut self) {
         if std::mem::take(&mut self.inside)
