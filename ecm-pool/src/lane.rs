@@ -4,6 +4,7 @@ use crate::{
     commit_watch::Committing,
     errand::Desk,
     line::{Claim, Joined, Line, Looks},
+    posting::Clerk,
     seat::{End, News, Seat, Turn, Waiting},
     sync::{
         Mutex,
@@ -46,13 +47,15 @@ pub struct Lane<B: Backend>
 where
     B::Connection: Transact,
 {
-    pool: Arc<Pool<B>>,
-    line: Line<B>,
+    pub(crate) pool: Arc<Pool<B>>,
+    pub(crate) line: Line<B>,
     watch: Option<Arc<dyn CommitWatch>>,
     position: Mutex<Position>,
     upkeep: Mutex<Time>,
     /// Whether the last turn that others waited for was a long one.
     after_long: AtomicBool,
+    /// Who uses the turns of what was posted.
+    pub(crate) clerk: Mutex<Clerk<B>>,
 }
 
 /// How long a turn takes at most, to the end of its commit, after which somebody may go before those
@@ -100,6 +103,7 @@ where
             position: Mutex::new(Position::default()),
             upkeep: Mutex::new(Time::START),
             after_long: AtomicBool::new(false),
+            clerk: Mutex::default(),
         }
     }
 
@@ -244,6 +248,16 @@ where
         })
     }
 
+    /// Until when a write waits for its turn.
+    pub(crate) fn patience(&self, terms: &Terms) -> Time {
+        let most = self.pool.shared().locked(|state, _| state.config().connection_timeout);
+        terms.deadline.min(terms.asked + most)
+    }
+
+    pub(crate) fn most_waiting(&self) -> u32 {
+        self.pool.shared().locked(|state, _| state.config().max_waiting)
+    }
+
     /// Queues, runs or waits for others to run, until the write has ended.
     async fn take_part<T>(
         &self,
@@ -252,13 +266,10 @@ where
         run: &mut impl FnMut(&mut B::Connection) -> Result<T, Failure>,
     ) -> Result<Transacted<T>, Error> {
         let (seat, terms) = (Arc::clone(&me.seat), me.terms);
-        let (until, most) = self.pool.shared().locked(|state, _| {
-            let config = state.config();
-            (terms.deadline.min(terms.asked + config.connection_timeout), config.max_waiting)
-        });
+        let (until, most) = (self.patience(&terms), self.most_waiting());
         let mut news = match self.line.join(me, most) {
             Joined::Turn(me) => News::Turn(Box::new(Turn { me, batch: None, quick: false })),
-            Joined::Queued => self.hear(&seat, &terms, until).await?,
+            Joined::Queued => self.hear(&seat, &terms, until, true).await?,
             Joined::Full => return Err(asking::queue_full(&self.pool, &self.shortage(false))),
             Joined::Closed => return Err(self.pool.shared().closed()),
         };
@@ -276,12 +287,18 @@ where
                 Stand::Part(Some(given)) => answer = Some(given),
                 Stand::Part(None) | Stand::Again => {}
             }
-            news = self.hear(&seat, &terms, until).await?;
+            news = self.hear(&seat, &terms, until, true).await?;
         }
     }
 
-    /// Waits for what is told to a seat.
-    async fn hear(&self, seat: &Arc<Seat<B>>, terms: &Terms, until: Time) -> Result<News<B>, Error> {
+    /// Waits for what is told to a seat; `claims` where it takes its turn itself when that was laid down.
+    pub(crate) async fn hear(
+        &self,
+        seat: &Arc<Seat<B>>,
+        terms: &Terms,
+        until: Time,
+        claims: bool,
+    ) -> Result<News<B>, Error> {
         let mut listener = Listener { lane: self, seat, heard: false };
         let mut alarm = Alarm::none();
         let mut looks = Looks::default();
@@ -292,7 +309,8 @@ where
                 return Poll::Ready(Ok(news));
             }
             // After the waker is known, so that no call is missed.
-            match self.line.claim(seat, &mut looks) {
+            let claim = if claims { self.line.claim(seat, &mut looks) } else { Claim::Sleep };
+            match claim {
                 Claim::Turn(me) => {
                     listener.heard = true;
                     return Poll::Ready(Ok(News::Turn(Box::new(Turn { me, batch: None, quick: true }))));
@@ -315,7 +333,7 @@ where
     }
 
     /// Uses a turn: alone, or in a transaction that others share.
-    async fn hold<T>(
+    pub(crate) async fn hold<T>(
         &self,
         Turn { me, batch, quick }: Turn<B>,
         until: Time,
@@ -356,7 +374,7 @@ where
     }
 
     /// Why a wait here was in vain; `late` if it was a wait at all.
-    fn shortage(&self, late: bool) -> Box<crate::caller::Shortage> {
+    pub(crate) fn shortage(&self, late: bool) -> Box<crate::caller::Shortage> {
         let mut shortage = self.pool.shared().locked(|state, _| state.shortage_of(late));
         shortage.status.waiting = shortage.status.waiting.saturating_add(self.line.waiting().0);
         shortage
@@ -457,7 +475,7 @@ fn pause() {
 }
 
 /// What has become of a turn.
-enum Held<T> {
+pub(crate) enum Held<T> {
     Alone(Transacted<T>),
     Shared(Stand<T>),
 }
@@ -507,7 +525,7 @@ impl<B: Backend<Connection: Transact>> Drop for Listener<'_, B> {
 }
 
 impl End {
-    fn with<T>(self, answer: Option<T>) -> Transacted<T> {
+    pub(crate) fn with<T>(self, answer: Option<T>) -> Transacted<T> {
         match self {
             Self::Committed(position) => {
                 Transacted::Committed(answer.expect("what was committed has answered"), position)
@@ -516,6 +534,8 @@ impl End {
             Self::Stopped => Transacted::Stopped,
             Self::Unknown(failure) => Transacted::Unknown(failure),
             Self::Panicked(panic) => panic::resume_unwind(panic),
+            Self::NotBegun(failure) => Transacted::NotBegun(failure),
+            Self::Unlent(error) => Transacted::NotBegun(error.into()),
             Self::Closed => Transacted::NotBegun(Failure::msg("the writer is closed")),
         }
     }

@@ -54,6 +54,7 @@ mod opening;
 mod parts;
 mod place;
 mod pool;
+mod posting;
 mod queue;
 mod random;
 mod seat;

@@ -128,8 +128,15 @@ impl<B: Backend<Connection: Transact>> Line<B> {
         }
         // It may have been called, and will not come.
         let next = if state.taken { None } else { state.call() };
+        // One whose turn is used by somebody else does not come for it.
+        let passes = !state.taken && state.queue.front().is_some_and(|head| head.host.is_some());
+        state.taken |= passes;
         drop(state);
-        next.and_then(|seat| seat.nudge()).into_iter().for_each(Waker::wake);
+        if passes {
+            self.pass();
+        } else {
+            next.and_then(|seat| seat.nudge()).into_iter().for_each(Waker::wake);
+        }
         left.is_some()
     }
 
@@ -169,6 +176,10 @@ impl<B: Backend<Connection: Transact>> Line<B> {
                 return;
             };
             drop(state);
+            if let Some(host) = me.host.clone() {
+                host.use_turn(Turn { me, batch: None, quick: false });
+                return;
+            }
             let seat = Arc::clone(&me.seat);
             if let Ok(waker) = seat.tell(News::Turn(Box::new(Turn { me, batch: None, quick }))) {
                 waker.into_iter().for_each(Waker::wake);

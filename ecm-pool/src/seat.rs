@@ -4,7 +4,7 @@ use crate::{
     errand::Errand,
     sync::{Mutex, lock},
 };
-use ecm_core::{Backend, Durability, Failure, Position, Time, Transact};
+use ecm_core::{Backend, Durability, Error, Failure, Position, Time, Transact};
 use std::{any::Any, sync::Arc, task::Waker, time::Duration};
 
 /// After how many lost transactions a write shares no other one.
@@ -16,7 +16,15 @@ pub(crate) struct Waiting<B: Backend<Connection: Transact>> {
     /// What others run; `None` for what only its own thread can run.
     pub(crate) errand: Option<Arc<dyn Errand<B::Connection>>>,
     pub(crate) terms: Terms,
+    /// Who uses its turn for it; `None` where its own thread does.
+    pub(crate) host: Option<Arc<dyn Host<B>>>,
     losses: u32,
+}
+
+/// Whoever uses the turn of a write whose caller only waits for its end.
+pub(crate) trait Host<B: Backend<Connection: Transact>>: Send + Sync {
+    /// Uses the turn soon, on another thread. Called without any lock of the lane held.
+    fn use_turn(self: Arc<Self>, turn: Turn<B>);
 }
 
 /// Where a caller hears how its write goes on.
@@ -52,16 +60,24 @@ pub(crate) struct Turn<B: Backend<Connection: Transact>> {
 pub(crate) enum End {
     Committed(Position),
     Undone(Failure),
+    NotBegun(Failure),
     Stopped,
     Unknown(Failure),
     Panicked(Box<dyn Any + Send>),
+    /// The writer could not be borrowed for it.
+    Unlent(Error),
     Closed,
 }
 
 impl<B: Backend<Connection: Transact>> Waiting<B> {
     pub(crate) fn new(terms: &Terms, errand: Option<Arc<dyn Errand<B::Connection>>>) -> Self {
         let seat = Arc::new(Seat(Mutex::new(Hearing::Nothing(None))));
-        Self { seat, errand, terms: *terms, losses: 0 }
+        Self { seat, errand, terms: *terms, host: None, losses: 0 }
+    }
+
+    /// Its turn is used by somebody else.
+    pub(crate) fn hosted_by(self, host: Arc<dyn Host<B>>) -> Self {
+        Self { host: Some(host), ..self }
     }
 
     /// Whether it may be part of a transaction that lasts about `span` from now on.

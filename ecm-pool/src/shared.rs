@@ -24,7 +24,7 @@ pub(crate) struct Shared<B: Backend> {
     /// What the observer wants.
     interest: Interest,
     state: Apart<Mutex<State<B::Connection>>>,
-    workers: Arc<dyn Workers>,
+    pub(crate) workers: Arc<dyn Workers>,
     revoker: Bell,
     timer: Bell,
     tender: Bell,

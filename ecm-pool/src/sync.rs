@@ -1,5 +1,9 @@
 //! The locks and atomics of this crate: the standard library's, or those of the model checker.
 
+#[cfg(not(shuttle))]
+pub(crate) use ecm_core::block_on;
+#[cfg(shuttle)]
+pub(crate) use shuttle::future::block_on;
 #[cfg(shuttle)]
 pub(crate) use shuttle::{
     sync::{Mutex, MutexGuard, atomic},

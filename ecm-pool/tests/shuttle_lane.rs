@@ -10,7 +10,7 @@ use ecm_core::{
     Clock, Connection, Durability, Error, Failure, FaultKind, Kind, Time, Transact, Written,
     testing::{Fake, FakeConnection, TestClock},
 };
-use ecm_pool::{CommitEnd, CommitWatch, Lane, PoolConfig, PoolParts, Terms, Transacted};
+use ecm_pool::{CommitEnd, CommitWatch, Lane, PoolConfig, PoolParts, Terms, Transacted, Workers};
 use shuttle::{future::block_on, thread};
 use std::{
     future::{Future, poll_fn},
@@ -54,12 +54,23 @@ impl CommitWatch for Heard {
     }
 }
 
+/// A thread of the model for each piece of work.
+#[derive(Debug)]
+struct Threads;
+
+impl Workers for Threads {
+    fn run(&self, work: Box<dyn FnOnce() + Send>) -> bool {
+        thread::spawn(work);
+        true
+    }
+}
+
 type Action = Box<dyn FnOnce(&Bench) + Send>;
 
 impl Bench {
     fn new() -> Self {
         let (fake, clock) = (Fake::new(), TestClock::new());
-        let parts = PoolParts::new("main", Arc::new(clock.clone()));
+        let parts = PoolParts { workers: Arc::new(Threads), ..PoolParts::new("main", Arc::new(clock.clone())) };
         let heard = Arc::<Heard>::default();
         let watch: Arc<dyn CommitWatch> = Arc::<Heard>::clone(&heard);
         let lane = Lane::new(Arc::new(fake.clone()), PoolConfig::untended(), parts);
@@ -149,6 +160,30 @@ fn sends(name: &'static str) -> Action {
     Box::new(move |bench| {
         let outcome = block_on(bench.lane.send(&terms(), adds(name)));
         bench.check(name, outcome);
+    })
+}
+
+fn posts(name: &'static str) -> Action {
+    Box::new(move |bench| {
+        let outcome = block_on(bench.lane.post(&terms(), adds(name)));
+        bench.check(name, outcome);
+    })
+}
+
+/// As [`goes_away`], of one who has posted.
+fn posts_and_goes_away(name: &'static str, polls: usize) -> Action {
+    Box::new(move |bench| {
+        let terms = terms();
+        let mut posting = pin!(bench.lane.post(&terms, adds(name)));
+        let mut left = polls;
+        block_on(poll_fn(|context| {
+            left -= 1;
+            if posting.as_mut().poll(context).is_ready() || left == 0 {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }));
     })
 }
 
@@ -263,6 +298,38 @@ fn nobody_waits_on_when_the_lane_closes() {
             let bench = Bench::new();
             bench.threads(vec![writes("a"), sends("b"), writes("c"), Box::new(|bench| bench.lane.close())]);
             assert_eq!(bench.fake.counts().open(), 0);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn a_turn_reaches_the_thread_of_the_lane_from_whoever_has_it() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::new();
+            bench.threads(vec![posts("a"), comes_back(["b", "c"]), posts("d"), writes("e"), sends("f")]);
+            all_are_there(&bench, &["a", "b", "c", "d", "e", "f"]);
+        },
+        ROUNDS,
+    );
+}
+
+#[test]
+fn one_who_has_posted_and_goes_away_takes_nothing_along() {
+    shuttle::check_random(
+        || {
+            let bench = Bench::new();
+            bench.threads(vec![
+                posts_and_goes_away("a", 1),
+                posts("b"),
+                writes("c"),
+                posts_and_goes_away("d", 2),
+                goes_away("e", 1),
+            ]);
+            all_are_there(&bench, &["b", "c"]);
+            let outcome = block_on(bench.lane.post(&terms(), adds("f")));
+            assert!(bench.check("f", outcome), "the turn is not lost");
         },
         ROUNDS,
     );

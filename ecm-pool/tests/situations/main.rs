@@ -22,6 +22,7 @@ mod loans_told;
 mod modelled;
 mod overtaking;
 mod panics;
+mod posted;
 mod revoked;
 mod rough;
 mod running;
