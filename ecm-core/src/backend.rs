@@ -1,4 +1,6 @@
-use crate::{Clock, Connection, Failure, Fault, ForeignWrites, LogObserver, LogStatus, Time};
+use crate::{
+    Clock, Connection, Error, Failure, Fault, Follow, ForeignWrites, Kind, LogObserver, LogStatus, Position, Time,
+};
 use std::{
     error::Error as StdError,
     fmt,
@@ -60,6 +62,24 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     ///
     /// Called under a lock, and in the path of reads and commits: it must neither wait nor call back.
     fn follow_rows(&self, _wanted: bool) {}
+
+    /// Where the last commit stands that was made through this value or one that it shares its commits with: whoever
+    /// reads from now on sees it, and all before. `None` where that is not known. Some nanoseconds.
+    fn position(&self) -> Option<Position> {
+        None
+    }
+
+    /// Makes this database a copy of `source`, step by step. Opens nothing yet.
+    ///
+    /// # Errors
+    /// One that cannot be copied, or cannot be a copy, and why. A backend that copies nothing says so.
+    fn follow(&self, _source: &Self, _clock: &Arc<dyn Clock>) -> Result<Box<dyn Follow>, Failure>
+    where
+        Self: Sized,
+    {
+        let message = "the backend cannot keep one database a copy of another one: register it without replica()";
+        Err(Error::new(Kind::Invalid, message).into())
+    }
 
     /// Does what is due (copies, watches) on the writer's connection, and answers when
     /// to come again; `None` for never. Called between transactions, never inside one.

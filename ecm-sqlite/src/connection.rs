@@ -63,7 +63,7 @@ pub struct SqliteConnection {
     /// What telling rows apart asks of the schema.
     pub(crate) facts: SchemaFacts,
     interrupt: Arc<Interrupter>,
-    place: String,
+    pub(crate) place: String,
     /// Dropped last, when the connection is closed.
     pub(crate) presence: Presence,
 }

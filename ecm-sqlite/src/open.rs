@@ -5,13 +5,13 @@ use crate::{
     fault::{code_of, failed, refused},
     generation,
     governor::Presence,
-    guard::{Guard, STEPS_PER_TICK},
-    handle,
+    guard::{Guard, Mode, STEPS_PER_TICK},
+    handle, lineage,
     location::Location,
     mapping,
     version::check_version,
 };
-use ecm_core::{Access, Clock, Failure, FaultKind, Kind};
+use ecm_core::{Access, Backend as _, Clock, Failure, FaultKind, Kind};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi, hooks::Wal, types::Value};
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -30,6 +30,10 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
     let generation = opening.generation(generation, &connection)?;
     if access == Access::Write {
         database.shared.will_be_written();
+        let _entered = guard.enter(Mode::End);
+        guard.allow_commit(true);
+        lineage::arrive(&connection, &database.shared.term, &database.describe())?;
+        guard.allow_commit(false);
     }
     SqliteConnection::new(connection, access, guard, database, presence, generation)
 }

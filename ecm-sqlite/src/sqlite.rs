@@ -1,8 +1,10 @@
 use crate::{
-    JournalMode, SqliteConfig, SqliteConnection, anchor, fault, generation::Generation, governor::Governor,
-    location::Location, open,
+    JournalMode, SqliteConfig, SqliteConnection, anchor, fault, follower::Follower, generation::Generation,
+    governor::Governor, lineage::Term, location::Location, open,
 };
-use ecm_core::{Abilities, Access, Backend, Clock, Failure, Fault, ForeignWrites, LogObserver, LogStatus, Time};
+use ecm_core::{
+    Abilities, Access, Backend, Clock, Failure, Fault, Follow, ForeignWrites, LogObserver, LogStatus, Position, Time,
+};
 use std::{
     error::Error as StdError,
     fmt,
@@ -35,6 +37,8 @@ pub(crate) struct Shared {
     /// Keeps a database in memory alive while no connection is open.
     anchor: Mutex<Option<rusqlite::Connection>>,
     commits: AtomicU64,
+    /// From which number on they are told.
+    pub(crate) term: Term,
     /// Commits, and loans of whole connections, that have begun; and those that have ended.
     begun: AtomicU64,
     ended: AtomicU64,
@@ -206,9 +210,15 @@ impl Shared {
         (self.begun.load(Ordering::SeqCst) == ended).then_some(ended)
     }
 
-    /// Counts a commit, and answers how many there are now.
-    pub(crate) fn count_commit(&self) -> u64 {
-        self.commits.fetch_add(1, Ordering::Relaxed) + 1
+    /// Counts a commit, which everybody can see by now, and answers where it stands.
+    pub(crate) fn count_commit(&self) -> Position {
+        self.commits.fetch_add(1, Ordering::SeqCst);
+        self.position()
+    }
+
+    /// Where the last commit stands that was counted.
+    pub(crate) fn position(&self) -> Position {
+        self.term.position(self.commits.load(Ordering::SeqCst))
     }
 }
 
@@ -267,6 +277,16 @@ impl Backend for Sqlite {
     /// statements. Asking for it costs some 20 ns for each row that is written, and 0.3 µs for a transaction.
     fn follow_rows(&self, wanted: bool) {
         self.shared.follow_rows.store(wanted, Ordering::Relaxed);
+    }
+
+    /// As the trait says, for files with a write-ahead log, by SQLite's online backup: see
+    /// <https://sqlite.org/backup.html>. What becomes of both is kept in a table `ecm_lineage` of theirs.
+    fn follow(&self, source: &Self, _clock: &Arc<dyn Clock>) -> Result<Box<dyn Follow>, Failure> {
+        Ok(Box::new(Follower::new(source, self)?))
+    }
+
+    fn position(&self) -> Option<Position> {
+        Some(self.shared.position())
     }
 
     fn describe(&self) -> String {

@@ -3,9 +3,9 @@ use crate::{
     control::Control,
     fault::{code_of, failed, refused, worded},
     guard::Mode,
-    handle,
+    handle, lineage,
 };
-use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Position, Stamp, Transact, Written};
+use ecm_core::{Access, Commit, Durability, Failure, Kind, Member, Stamp, Transact, Written};
 use rusqlite::ffi;
 use std::sync::Arc;
 
@@ -36,6 +36,14 @@ impl Transact for SqliteConnection {
         db.guard.take_committed_at();
         // Nobody else can commit from here on.
         let begun = db.connection.look().map(|look| look.header);
+        // Whoever has had another database take over has committed that here.
+        if begun != self.course.known
+            && let Some(epoch) = self.superseded()
+        {
+            self.end_transaction();
+            return Err(lineage::refusal(&self.place, epoch));
+        }
+        let db = self.db_ref();
         let (follows, changes) = (db.guard.follows_rows(), db.connection.total_changes());
         if let Some(beginning) = db.guard.writes().map(|mut writes| writes.begin(follows, changes)) {
             if beginning.forgets_statements {
@@ -124,7 +132,7 @@ impl Transact for SqliteConnection {
         match committed {
             Ok(()) => {
                 self.follow_course();
-                Commit::Done(Position { epoch: 0, commit: self.shared.count_commit() })
+                Commit::Done(self.shared.count_commit())
             }
             Err(error) => {
                 let nothing_written = match code_of(&error) & 0xff {
@@ -190,6 +198,13 @@ impl Transact for SqliteConnection {
 }
 
 impl SqliteConnection {
+    /// The epoch that has taken over from this database.
+    fn superseded(&self) -> Option<i64> {
+        let db = self.db_ref();
+        let _entered = db.guard.enter(Mode::Begin);
+        lineage::superseded(&db.connection)
+    }
+
     /// Installs the hook of updates, or takes it away, as it is wanted for the transaction that begins next. Without a
     /// log nothing is known exactly, and no row is asked for.
     fn follow_rows(&mut self) {

@@ -35,7 +35,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             Turn::Reads(duty) => self.read_and_keep(topology, found, &shelf, times, (versions, clears), duty, progress),
         };
         match (result, mode) {
-            (Err(error), CacheMode::OrIfFailing(oldest)) if is_of_database(&error) => {
+            (Err(error), CacheMode::OrIfFailing(oldest)) if self.floor.is_none() && is_of_database(&error) => {
                 let Some(old) = self.job.stored(&shelf, Some(oldest)) else { return Err(error) };
                 progress.cached = Some((old.age, old.current));
                 old.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend))
@@ -118,7 +118,8 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         progress: &mut Progress<'m>,
     ) -> Turn<'m, J::Output> {
         let alone = Turn::Reads(None);
-        if self.job.cache_mode().is_none() {
+        // What another call reads may come from a copy that does not show what this one has to see.
+        if self.job.cache_mode().is_none() || !self.floor.is_none() {
             return alone;
         }
         if !shelf.is_worth_waiting_for(self.job.statement()) {

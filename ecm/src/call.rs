@@ -1,6 +1,7 @@
 use crate::{
     CacheMode, Parameter,
     batch::Batch,
+    floor::Floor,
     job::{Analyse, Job, Way, Write, WriteOnce},
     known_statement::KnownStatement,
     manager::Shared,
@@ -44,6 +45,7 @@ pub struct Call<'m, B: Backend<Connection: Transact>, J> {
     pub(crate) target: Target<'m>,
     pub(crate) job: J,
     within: Option<Duration>,
+    pub(crate) floor: Floor<'m>,
     pub(crate) context: Context,
     pub(crate) location: &'static Location<'static>,
 }
@@ -57,7 +59,7 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
         job: J,
         location: &'static Location<'static>,
     ) -> Self {
-        Self { manager, target, job, within: None, context: Context::NONE, location }
+        Self { manager, target, job, within: None, floor: Floor::default(), context: Context::NONE, location }
     }
 
     /// How long the call may take in all: waiting for a connection, running, trying elsewhere. What
@@ -76,8 +78,8 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
 
     #[inline(always)]
     fn with_job<K>(self, change: impl FnOnce(J) -> K) -> Call<'m, B, K> {
-        let Self { manager, target, job, within, context, location } = self;
-        Call { manager, target, job: change(job), within, context, location }
+        let Self { manager, target, job, within, floor, context, location } = self;
+        Call { manager, target, job: change(job), within, floor, context, location }
     }
 
     pub(crate) fn deadline(&self, began: Time) -> Time {
@@ -150,6 +152,11 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let topology = self.manager.topologies.current();
         let mut progress = Progress::default();
         let result = self.serve(topology, began, &mut progress);
+        if self.floor.seen.is_some()
+            && let Ok((group, _)) = topology.resolve(self.target)
+        {
+            self.floor.ended(self.manager, group, &progress);
+        }
         let panicked = self.job.ended(progress.ending());
         let sql = self.job.sql();
         let result = self.report(topology, began, self.job.kind(), sql, &progress, result);
@@ -175,7 +182,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         self.prepare(group, began, deadline, progress)?;
         if let Some((shelf, mode)) = self.shelf(topology, group, began) {
             if mode != CacheMode::Refresh
-                && let Some(found) = self.job.stored(&shelf, mode.oldest())
+                && let Some(found) = self.job.stored(&shelf, mode.oldest().filter(|_| self.floor.is_none()))
             {
                 progress.cached = Some((found.age, found.current));
                 if found.compare.is_some() || !found.current {
@@ -201,8 +208,10 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         (began, deadline): (Time, Time),
         progress: &mut Progress<'m>,
     ) -> Result<J::Output, Error> {
-        let (group, _) = found;
+        let (group, asked) = found;
         let (way, kind) = (self.job.way(), self.job.kind());
+        let reads = matches!(way, Way::Read(_));
+        let found = if self.floor.is_none() || !reads { found } else { (group, self.floor.fit(group, asked)?) };
         let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         self.job.goes_to(|| Place::new(self.manager, &group.shared, kind));
         let result = route.wait(&mut self.job, &self.context);

@@ -2,6 +2,7 @@ use crate::{
     CacheMode, Call, Connecting, UnitOfWork,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     manager::Shared,
+    seen::Seen,
     statement::{AllRows, Execute, Query},
     topology::Target,
 };
@@ -17,6 +18,7 @@ use std::panic::Location;
 pub struct Handle<'m, B: Backend<Connection: Transact>> {
     manager: &'m Shared<B>,
     target: Target<'m>,
+    seen: Option<&'m Seen>,
 }
 
 impl<B: Backend<Connection: Transact>> Clone for Handle<'_, B> {
@@ -30,7 +32,12 @@ impl<B: Backend<Connection: Transact>> Copy for Handle<'_, B> {}
 
 impl<'m, B: Backend<Connection: Transact>> Handle<'m, B> {
     pub(crate) fn new(manager: &'m Shared<B>, target: Target<'m>) -> Self {
-        Self { manager, target }
+        Self { manager, target, seen: None }
+    }
+
+    /// The same, for calls of a session.
+    pub(crate) fn in_session(self, seen: &'m Seen) -> Self {
+        Self { seen: Some(seen), ..self }
     }
 
     /// As [`ConnectionManager::read`](crate::ConnectionManager::read), here.
@@ -117,6 +124,8 @@ impl<'m, B: Backend<Connection: Transact>> Handle<'m, B> {
 
     #[track_caller]
     fn call<J>(self, job: J) -> Call<'m, B, J> {
-        Call::new(self.manager, self.target, job, Location::caller())
+        let mut call = Call::new(self.manager, self.target, job, Location::caller());
+        call.floor.seen = self.seen;
+        call
     }
 }

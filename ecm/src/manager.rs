@@ -262,6 +262,10 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
         self.handle_of(Target::Database(name))
     }
 
+    pub(crate) fn default_handle(&self) -> Handle<'_, B> {
+        self.handle(Target::Default)
+    }
+
     pub(crate) fn handle<'m>(&'m self, target: Target<'m>) -> Handle<'m, B> {
         Handle::new(&self.0, target)
     }
@@ -527,7 +531,7 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.readers = member.readers.status();
     status.writer = member.writer.as_ref().map(Lane::status);
     status.log = member.backend.log();
-    status.position = member.writer.as_ref().map(Lane::position).unwrap_or_default();
+    status.position = member.position();
     status
 }
 

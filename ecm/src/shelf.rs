@@ -2,10 +2,9 @@ use crate::{
     currency::{Currency, Reads},
     manager::Shared,
     rereads::Sampling,
-    topology::{Group, GroupShared, Topology},
+    topology::{Group, GroupShared, Member, Topology},
 };
 use ecm_core::{Backend, Cache, Clock, Entry, Key, KeyRef, Position, Rows, Stamp, TableVersion, Time, Transact};
-use ecm_pool::Lane;
 use std::{
     cell::Cell,
     sync::{
@@ -76,7 +75,7 @@ impl<'a> Shelf<'a> {
     /// The answer is not there, and will be read.
     pub(crate) fn begin<B: Backend<Connection: Transact>>(&mut self, group: &Group<B>) {
         let source = group.source().map(|source| &*group.members[source]);
-        self.position = source.and_then(|source| source.writer.as_ref()).map(Lane::position).unwrap_or_default();
+        self.position = source.map(Member::position).unwrap_or_default();
     }
 
     pub(crate) fn group(&self) -> u32 {

@@ -7,7 +7,9 @@ use crate::{
     report::Observers,
     rereads::{Background, Sampling},
 };
-use ecm_core::{Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, PerThread, Transact};
+use ecm_core::{
+    Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, PerThread, Position, Transact,
+};
 use ecm_pool::{Lane, Pool};
 use std::sync::{Arc, atomic::AtomicU64};
 
@@ -233,6 +235,11 @@ impl<B: Backend<Connection: Transact>> Drop for Member<B> {
 }
 
 impl<B: Backend<Connection: Transact>> Member<B> {
+    /// Where its last commit by this manager stands.
+    pub(crate) fn position(&self) -> Position {
+        self.writer.as_ref().map(Lane::position).unwrap_or_default()
+    }
+
     pub(crate) fn close(&self) {
         self.currency.close();
         self.readers.close();

@@ -1,7 +1,7 @@
 use super::{FakeConnection, TestClock};
 use crate::{
-    Abilities, Access, Backend, Clock, DataVersion, Failure, Fault, FaultKind, ForeignWrites, Limit, Stamp, Time,
-    block_on,
+    Abilities, Access, Backend, Clock, DataVersion, Failure, Fault, FaultKind, ForeignWrites, Limit, Position, Stamp,
+    Time, block_on,
 };
 use std::{
     collections::BTreeMap,
@@ -457,6 +457,10 @@ impl Backend for Fake {
 
     fn keeps(&self, access: Access) -> bool {
         access == Access::Read && self.0.lock().keep.is_some()
+    }
+
+    fn position(&self) -> Option<Position> {
+        Some(Position { epoch: 0, commit: self.0.lock().counts.commits })
     }
 
     fn describe(&self) -> String {
