@@ -58,6 +58,15 @@ impl FaultKind {
     pub const fn repeats(self) -> bool {
         matches!(self, Self::Busy | Self::Conflict)
     }
+
+    /// Whether the same work may succeed in the same place some moments later: what is worth a retry.
+    ///
+    /// Not [`Busy`](Self::Busy), for which the backend has waited already as long as it may, nor what somebody has to
+    /// mend first: a full storage, damage.
+    #[must_use]
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Conflict | Self::Storage | Self::Memory | Self::Lost)
+    }
 }
 
 impl fmt::Display for FaultKind {
@@ -92,6 +101,9 @@ mod tests {
         for kind in [Full, Storage, Corrupt, Memory, Lost] {
             assert!(Fault { kind, code: 0 }.is_of_database(), "{kind}");
             assert!(!kind.repeats(), "{kind}");
+        }
+        for kind in [Busy, Constraint, Statement, Denied, ReadOnly, Interrupted, Full, Corrupt] {
+            assert!(!kind.may_pass(), "{kind}");
         }
     }
 }

@@ -1,4 +1,4 @@
-use crate::{BreakerState, CallKind, Context, Error, Position};
+use crate::{Access, BreakerState, CallKind, Context, Error, Position};
 use std::{fmt::Debug, ops, panic::Location, time::Duration};
 
 /// Is told what happens. One report per call, at its end; everything else is rare.
@@ -162,6 +162,8 @@ pub enum Event<'a> {
     Breaker {
         /// The database.
         database: &'a str,
+        /// Whether it admits those who read, or those who write: each database has one for each.
+        access: Access,
         /// What it does now.
         state: BreakerState,
     },
@@ -293,7 +295,7 @@ mod tests {
             (Event::LogPinned { database, location: None, age: Duration::ZERO, frames: 7 }, Interest::LOGS),
             (Event::CheckpointFailed { database, error: "full", pause: Duration::ZERO }, Interest::LOGS),
             (Event::CacheMismatch { group: "default", database, sql: "select 1" }, Interest::CACHES),
-            (Event::Breaker { database, state: BreakerState::Open }, Interest::BREAKERS),
+            (Event::Breaker { database, access: Access::Read, state: BreakerState::Open }, Interest::BREAKERS),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),
         ];

@@ -36,6 +36,10 @@ pub struct GroupStatus {
     pub databases: Vec<DatabaseStatus>,
     /// Queries that wait for another one which reads the same.
     pub waiting_for_loads: usize,
+    /// Attempts beyond the first of each call, at the same database or at another one.
+    pub retries: u64,
+    /// Such attempts that were not made, because there had been too many.
+    pub retries_refused: u64,
 }
 
 /// A database at one moment.
@@ -53,8 +57,12 @@ pub struct DatabaseStatus {
     pub read_only: bool,
     /// Its tags.
     pub tags: Vec<String>,
-    /// What its breaker does.
+    /// What its breaker does to those who read.
     pub breaker: BreakerState,
+    /// What its breaker does to those who write; `None` for a database that is only read.
+    pub write_breaker: Option<BreakerState>,
+    /// Writes that wait until that breaker admits them.
+    pub waiting_writes: u32,
     /// Calls that it has answered.
     pub calls: u64,
     /// Calls in which it failed: not the statement, not the closure.
@@ -147,7 +155,7 @@ impl GroupStatus {
     /// A group of these databases.
     #[must_use]
     pub fn new(name: impl Into<String>, databases: Vec<DatabaseStatus>) -> Self {
-        Self { name: name.into(), databases, waiting_for_loads: 0 }
+        Self { name: name.into(), databases, waiting_for_loads: 0, retries: 0, retries_refused: 0 }
     }
 }
 
@@ -162,6 +170,8 @@ impl DatabaseStatus {
             read_only: false,
             tags: Vec::new(),
             breaker: BreakerState::Closed,
+            write_breaker: None,
+            waiting_writes: 0,
             calls: 0,
             failures: 0,
             pending: 0,

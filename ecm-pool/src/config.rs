@@ -8,6 +8,7 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 const SHORTEST_SPAN: Duration = Duration::from_millis(10);
 const MOST_FAILURES: u32 = 1_000_000;
 const MOST_TRIALS: u32 = 1_000;
+const MOST_RETRIES: u32 = 1_000;
 const RECOVERY: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(86_400);
 
 /// How large a pool may become, how long it lets callers wait, how it looks after its connections.
@@ -184,6 +185,28 @@ pub struct PoolConfig {
     ///
     /// From 1 to 1,000.
     pub half_open_max_calls: u32,
+    /// How often a call is repeated after the database has failed in a way that may pass, and no other database is
+    /// left to go to.
+    ///
+    /// Carried for the manager, which repeats only where its `enable_failover` is on, only what has not been executed
+    /// or was declared idempotent, and within the time of the call, its `failover_timeout` and the budget of the group.
+    /// Not repeated is what somebody has to mend first (damage, a full storage), and what has waited for a lock.
+    ///
+    /// Default: 3 times.
+    ///
+    /// From 0, with which nothing is repeated, to 1,000.
+    pub max_retries: u32,
+    /// How long a call waits before it is repeated for the first time; twice as long before the second, and so on,
+    /// up to 2 seconds, or to this where it is longer.
+    ///
+    /// Of each pause a random part of up to one half is taken off, so that those who failed together do not come back
+    /// together.
+    ///
+    /// Default: 0.5 seconds.
+    ///
+    /// From zero to one hour.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    pub retry_delay: Duration,
 }
 
 impl PoolConfig {
@@ -246,7 +269,13 @@ impl PoolConfig {
             let accepted = format_args!("between {:?} and {:?}", RECOVERY.start(), RECOVERY.end());
             return Err(InvalidConfig::new("recovery_timeout", format_args!("{:?}", self.recovery_timeout), accepted));
         }
-        between("half_open_max_calls", self.half_open_max_calls, 1..=MOST_TRIALS)
+        between("half_open_max_calls", self.half_open_max_calls, 1..=MOST_TRIALS)?;
+        between("max_retries", self.max_retries, 0..=MOST_RETRIES)?;
+        if self.retry_delay > LONGEST_TIMEOUT {
+            let accepted = format_args!("between 0s and {LONGEST_TIMEOUT:?}");
+            return Err(InvalidConfig::new("retry_delay", format_args!("{:?}", self.retry_delay), accepted));
+        }
+        Ok(())
     }
 }
 
@@ -276,6 +305,8 @@ impl Default for PoolConfig {
             failure_threshold: 5,
             recovery_timeout: Duration::from_secs(60),
             half_open_max_calls: 3,
+            max_retries: 3,
+            retry_delay: Duration::from_millis(500),
         }
     }
 }
@@ -324,6 +355,8 @@ mod tests {
         assert_eq!(refused(|config| config.recovery_timeout = day), None);
         assert_eq!(refused(|config| config.half_open_max_calls = 0), Some(("half_open_max_calls", "0".into())));
         assert_eq!(refused(|config| config.half_open_max_calls = 1_001), Some(("half_open_max_calls", "1001".into())));
+        assert_eq!(refused(|config| config.max_retries = 1_001), Some(("max_retries", "1001".into())));
+        assert_eq!(refused(|config| config.retry_delay = 3601 * second), Some(("retry_delay", "3601s".into())));
         assert_eq!((PoolConfig::default().check(), PoolConfig::untended().check()), (Ok(()), Ok(())));
     }
 

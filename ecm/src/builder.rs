@@ -10,6 +10,7 @@ use crate::{
     registry::Registry,
     report::Observers,
     rereads::{self, Background},
+    retry_budget::RetryBudget,
     supplied::Supplied,
     topology::{Group, GroupShared, Topology},
 };
@@ -121,7 +122,8 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
         self
     }
 
-    /// How each database decides whether it may be used. *Default:* always.
+    /// How each database decides whether it may be used: asked once for those who read and once for those who write,
+    /// since a storage that takes no more writes can still be read. *Default:* always.
     pub fn breaker<S: Breaker + 'static>(
         mut self,
         recipe: impl Fn(&DatabaseInfo) -> S + Send + Sync + 'static,
@@ -295,6 +297,7 @@ impl Recipes {
             name: Arc::clone(name),
             id,
             balancer: (self.balancer)(&GroupInfo::new(Arc::clone(name))),
+            retries: RetryBudget::default(),
             statements: Registry::default(),
             costs: Costs::default(),
             loads: Loads::new(Arc::clone(clock)),

@@ -5,6 +5,7 @@ use crate::{
     job::{Analyse, Job, Way, Write, WriteOnce},
     known_statement::KnownStatement,
     manager::Shared,
+    repeats::RepeatTerms,
     route::{Progress, Route},
     shelf::Shelf,
     statement::{All, Execute, One, Optional, Query},
@@ -46,6 +47,7 @@ pub struct Call<'m, B: Backend<Connection: Transact>, J> {
     pub(crate) job: J,
     within: Option<Duration>,
     pub(crate) floor: Floor<'m>,
+    pub(crate) idempotent: bool,
     pub(crate) context: Context,
     pub(crate) location: &'static Location<'static>,
 }
@@ -59,7 +61,8 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
         job: J,
         location: &'static Location<'static>,
     ) -> Self {
-        Self { manager, target, job, within: None, floor: Floor::default(), context: Context::NONE, location }
+        let (floor, context) = (Floor::default(), Context::NONE);
+        Self { manager, target, job, within: None, floor, idempotent: false, context, location }
     }
 
     /// How long the call may take in all: waiting for a connection, running, trying elsewhere. What
@@ -78,8 +81,8 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
 
     #[inline(always)]
     fn with_job<K>(self, change: impl FnOnce(J) -> K) -> Call<'m, B, K> {
-        let Self { manager, target, job, within, floor, context, location } = self;
-        Call { manager, target, job: change(job), within, floor, context, location }
+        let Self { manager, target, job, within, floor, idempotent, context, location } = self;
+        Call { manager, target, job: change(job), within, floor, idempotent, context, location }
     }
 
     pub(crate) fn deadline(&self, began: Time) -> Time {
@@ -212,7 +215,10 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let (way, kind) = (self.job.way(), self.job.kind());
         let reads = matches!(way, Way::Read(_));
         let found = if self.floor.is_none() || !reads { found } else { (group, self.floor.fit(group, asked)?) };
-        let mut route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
+        let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
+        // An old answer is better than waiting for a new one, for whoever says so.
+        let at_once = matches!(self.job.cache_mode(), Some(CacheMode::OrIfFailing(_)));
+        let mut route = route.on_terms(RepeatTerms { idempotent: self.idempotent, at_once });
         self.job.goes_to(|| Place::new(self.manager, &group.shared, kind));
         let result = route.wait(&mut self.job, &self.context);
         *progress = route.progress;

@@ -41,8 +41,13 @@ pub struct ManagerConfig {
     /// Whether a read whose database has failed goes to another fit one of its group.
     ///
     /// Only faults of a database count, never those of a statement or a closure. Bounded by
-    /// `max_failover_attempts` and by the time that the call allows. Closures of `read` may
-    /// therefore run more than once; those of `read_once` and all writes never do.
+    /// `max_failover_attempts`, `failover_timeout` and by the time that the call allows. Where no other is left the
+    /// call is repeated in place, as the [`max_retries`](crate::PoolConfig::max_retries) of the database says. Closures
+    /// may therefore run more than once, those of writes always after what they did before has been rolled back; those
+    /// of `read_once` and `write_once` never do.
+    ///
+    /// All attempts beyond the first ones come out of one budget for each group: 100 at once, 10 more each second, and
+    /// one for five calls that succeed. A call that finds it empty ends with the failure that it has met.
     ///
     /// *Default:* true.
     pub enable_failover: bool,
@@ -52,6 +57,22 @@ pub struct ManagerConfig {
     ///
     /// *Default:* 3. *Limits:* 0 to 63; 0 tries no other.
     pub max_failover_attempts: u32,
+    /// How long after its first failure, or its first refusal, a call may begin a further attempt.
+    ///
+    /// Acts only where `enable_failover` is on. The time that the call allows, by `within`, ends it where that comes
+    /// first.
+    ///
+    /// *Default:* 5 seconds. *Limits:* 0 to 1 hour; 0 allows what needs no pause.
+    #[serde(with = "seconds")]
+    pub failover_timeout: Duration,
+    /// How many writes of a group may wait, for `failover_timeout` at most, until the breaker of their primary admits
+    /// them again; one more is refused with [`Kind::QueueFull`](crate::Kind::QueueFull).
+    ///
+    /// Each of them holds its thread. With 0 a write is refused at once, with
+    /// [`Kind::Rejected`](crate::Kind::Rejected). Acts only where `enable_failover` is on.
+    ///
+    /// *Default:* 0. *Limits:* 0 to 1,000,000.
+    pub max_waiting_writes: u32,
     /// Whether answers of queries are kept, and served again while they are what the database would answer.
     ///
     /// Such an answer is never out of date: what anybody writes, also another process, makes those that may depend on
@@ -110,6 +131,8 @@ impl Default for ManagerConfig {
             load_balance_strategy: LoadBalanceStrategy::Performance,
             enable_failover: true,
             max_failover_attempts: 3,
+            failover_timeout: Duration::from_secs(5),
+            max_waiting_writes: 0,
             enable_query_cache: true,
             cache_max_size: 10_000,
             cache_ttl: Duration::from_secs(300),
@@ -142,6 +165,13 @@ impl ManagerConfig {
         if self.max_failover_attempts > 63 {
             return Err(InvalidConfig::new("max_failover_attempts", self.max_failover_attempts, "0 to 63"));
         }
+        if self.failover_timeout > Duration::from_secs(3600) {
+            let value = format!("{:?}", self.failover_timeout);
+            return Err(InvalidConfig::new("failover_timeout", value, "0 to 3600 seconds (1 hour)"));
+        }
+        if self.max_waiting_writes > 1_000_000 {
+            return Err(InvalidConfig::new("max_waiting_writes", self.max_waiting_writes, "0 to 1000000"));
+        }
         if !(1..=1_000_000_000).contains(&self.cache_max_size) {
             return Err(InvalidConfig::new("cache_max_size", self.cache_max_size, "1 to 1000000000"));
         }
@@ -166,6 +196,8 @@ impl ManagerConfig {
             ("load_balance_strategy", self.load_balance_strategy.to_string()),
             ("enable_failover", self.enable_failover.to_string()),
             ("max_failover_attempts", self.max_failover_attempts.to_string()),
+            ("failover_timeout", self.failover_timeout.as_secs_f64().to_string()),
+            ("max_waiting_writes", self.max_waiting_writes.to_string()),
             ("enable_query_cache", self.enable_query_cache.to_string()),
             ("cache_max_size", self.cache_max_size.to_string()),
             ("cache_ttl", self.cache_ttl.as_secs_f64().to_string()),
@@ -192,23 +224,26 @@ impl ManagerConfig {
             "max_failover_attempts" => {
                 changed.max_failover_attempts = parsed("max_failover_attempts", value, "0 to 63")?;
             }
+            "failover_timeout" => {
+                changed.failover_timeout =
+                    parsed_seconds("failover_timeout", value, "a number of seconds from 0 to 3600")?;
+            }
+            "max_waiting_writes" => {
+                changed.max_waiting_writes = parsed("max_waiting_writes", value, "0 to 1000000")?;
+            }
             "enable_query_cache" => {
                 changed.enable_query_cache = parsed("enable_query_cache", value, "true or false")?;
             }
             "cache_max_size" => changed.cache_max_size = parsed("cache_max_size", value, "1 to 1000000000")?,
             "cache_ttl" => {
                 let accepted = "a number of seconds, more than 0, up to 31536000";
-                let seconds: f64 = parsed("cache_ttl", value, accepted)?;
-                changed.cache_ttl = Duration::try_from_secs_f64(seconds)
-                    .map_err(|_| InvalidConfig::new("cache_ttl", value, accepted))?;
+                changed.cache_ttl = parsed_seconds("cache_ttl", value, accepted)?;
             }
             "cache_self_check" => changed.cache_self_check = parsed("cache_self_check", value, SHARE)?,
             "enable_metrics" => changed.enable_metrics = parsed("enable_metrics", value, "true or false")?,
             "slow_query_threshold" => {
                 let accepted = "a number of seconds from 0 to 86400";
-                let seconds: f64 = parsed("slow_query_threshold", value, accepted)?;
-                changed.slow_query_threshold = Duration::try_from_secs_f64(seconds)
-                    .map_err(|_| InvalidConfig::new("slow_query_threshold", value, accepted))?;
+                changed.slow_query_threshold = parsed_seconds("slow_query_threshold", value, accepted)?;
             }
             unknown => {
                 let known: Vec<_> = self.fields().into_iter().map(|(field, _)| field).collect();
@@ -227,6 +262,11 @@ const SHARE: &str = "a part from 0 to 1";
 
 fn parsed<T: std::str::FromStr>(field: &'static str, value: &str, accepted: &str) -> Result<T, InvalidConfig> {
     value.trim().parse().map_err(|_| InvalidConfig::new(field, value, accepted))
+}
+
+fn parsed_seconds(field: &'static str, value: &str, accepted: &str) -> Result<Duration, InvalidConfig> {
+    let seconds: f64 = parsed(field, value, accepted)?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| InvalidConfig::new(field, value, accepted))
 }
 
 mod seconds {
@@ -264,6 +304,8 @@ mod tests {
             ("enable_failover", "yes", "true or false"),
             ("max_failover_attempts", "64", "0 to 63"),
             ("max_failover_attempts", "-1", "0 to 63"),
+            ("failover_timeout", "3601", "0 to 3600"),
+            ("max_waiting_writes", "1000001", "0 to 1000000"),
             ("slow_query_threshold", "-0.5", "0 to 86400"),
             ("cache_self_check", "-0.001", "from 0 to 1"),
             ("cache_self_check", "1.5", "from 0 to 1"),

@@ -42,6 +42,7 @@
 //! built.
 
 mod answer;
+mod back_off;
 pub mod batch;
 mod borrowed;
 mod build_error;
@@ -59,6 +60,7 @@ mod decode;
 mod explanation;
 mod floor;
 mod handle;
+mod idempotent;
 pub mod job;
 mod known_statement;
 mod load_balance_strategy;
@@ -68,10 +70,13 @@ mod manager;
 #[cfg(feature = "sqlite")]
 mod open;
 mod parameter;
+mod pause;
 mod positioned;
 mod registry;
+mod repeats;
 mod report;
 mod rereads;
+mod retry_budget;
 mod route;
 mod seen;
 mod session;
@@ -83,7 +88,9 @@ mod store;
 mod supplied;
 mod sync;
 mod topology;
+mod turnstile;
 mod unit_of_work;
+mod watched_breaker;
 
 pub use answer::{Answer, Source};
 pub use borrowed::Borrowed;

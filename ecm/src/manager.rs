@@ -8,9 +8,9 @@ use crate::{
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     report::Observers,
     rereads,
-    route::BREAKER_AT_FIRST,
     statement::{AllRows, Execute, Query},
     topology::{GroupShared, Member, Target, Topology},
+    watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
     Access, Backend, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest, InvalidConfig,
@@ -435,8 +435,8 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             readers,
             writer,
             currency,
-            breaker: (self.recipes.breaker)(&info),
-            breaker_seen: std::sync::Mutex::new(BREAKER_AT_FIRST),
+            breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Read),
+            write_breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Write),
             backend,
             observers: Arc::clone(&self.observers),
             answers: PerThread::new(),
@@ -472,6 +472,8 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
                     members.map(|(member, node)| database_status(member, group.pending(member, node))).collect();
                 let mut status = GroupStatus::new(&*group.shared.name, databases);
                 status.waiting_for_loads = group.shared.loads.waiting();
+                let retries = group.shared.retries.figures();
+                (status.retries, status.retries_refused) = (retries.granted, retries.refused);
                 status
             })
             .collect();
@@ -525,6 +527,8 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.read_only = member.info.read_only;
     status.tags = member.info.tags.iter().map(|tag| tag.to_string()).collect();
     status.breaker = member.breaker.state();
+    status.write_breaker = member.writer.is_some().then(|| member.write_breaker.state());
+    status.waiting_writes = member.write_breaker.waiting.places();
     status.calls = member.answers.iter().map(|answers| answers.calls.load(Ordering::Relaxed)).sum();
     status.failures = member.answers.iter().map(|answers| answers.failures.load(Ordering::Relaxed)).sum();
     status.pending = pending;

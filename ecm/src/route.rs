@@ -1,22 +1,20 @@
+mod going_on;
+
 use crate::{
     job::{Way, Work},
     manager::Shared,
+    repeats::{RepeatTerms, Repeats},
     start::Start,
     topology::{Group, Member, Topology},
     unit_of_work::{hooks::Ended, under_way},
+    watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
-    Admission, Backend, BreakerState, CallKind, Connection, Context, Durability, Error, Event, Executed, FaultKind,
-    Intent, Interest, Kind, Limit, Load, Loan, Mask, Node, Observer, Position, Rejected, Sample, Stage, Time, Transact,
-    block_on,
+    Admission, Backend, CallKind, Connection, Context, Durability, Error, Executed, FaultKind, Intent, Kind, Limit,
+    Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact, block_on,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
-use std::{
-    future::Future,
-    panic::Location,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{future::Future, panic::Location, sync::Arc, time::Duration};
 
 /// The way of one call through the manager: the only copy of picking, breaking, failing over.
 ///
@@ -30,6 +28,8 @@ pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
     group: &'m Group<B>,
     /// The databases that this call may still try.
     fit: Mask,
+    /// Those that it may try at all.
+    asked: Mask,
     /// The one among them to try first, whatever the balancer says.
     first: Option<usize>,
     way: Way,
@@ -38,7 +38,9 @@ pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
     location: &'static Location<'static>,
     began: Time,
     deadline: Time,
+    /// Databases that have failed since the call was made, or repeated.
     tried: u32,
+    repeats: Repeats<'m>,
     /// A database that was picked but not reached without waiting: its turn is not lost.
     picked: Option<Attempt<'m, B>>,
     /// What the first database failed with: the reason to tell where every other fails as well.
@@ -79,6 +81,7 @@ pub(crate) struct Attempt<'m, B: Backend<Connection: Transact>> {
     pub(crate) member: &'m Member<B>,
     admission: Admission<'m>,
     pending: Pending<'m>,
+    breaker: &'m WatchedBreaker,
     began: Time,
 }
 
@@ -107,7 +110,22 @@ impl Drop for Pending<'_> {
 
 enum Verdict<T> {
     Done(Result<T, Error>),
+    /// After what there is to be waited for.
     Again,
+}
+
+/// Why there is no next database.
+pub(crate) enum Hindered {
+    /// There is something to be waited for before.
+    Waits,
+    Fails(Error),
+}
+
+/// A breaker that refuses.
+struct Refused<'m> {
+    breaker: &'m WatchedBreaker,
+    turn: u64,
+    until: Time,
 }
 
 impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
@@ -124,12 +142,9 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         deadline: Time,
     ) -> Result<Self, Error> {
         let (group, asked) = found;
-        let fit = match way {
-            Way::Read(_) => asked,
-            Way::Write(_) => asked.and(group.primary().map_or(Mask::NONE, |primary| Mask::NONE.with(primary))),
-        };
+        let fit = fit_for(way, found);
         if fit.is_empty() {
-            return Err(nothing_fit(group, asked, way));
+            return Err(going_on::nothing_fit(group, asked, way));
         }
         if matches!(way, Way::Write(_)) {
             under_way::check(manager, &group.shared, kind)?;
@@ -140,6 +155,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             topology,
             group,
             fit,
+            asked: fit,
             first: None,
             way,
             kind,
@@ -147,6 +163,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             began,
             deadline,
             tried: 0,
+            repeats: Repeats::default(),
             picked: None,
             first_failure: None,
             progress,
@@ -159,50 +176,46 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         self
     }
 
+    /// The same, repeated on these terms.
+    #[inline]
+    pub(crate) fn on_terms(mut self, terms: RepeatTerms) -> Self {
+        self.repeats.terms = terms;
+        self
+    }
+
     pub(crate) fn group(&self) -> &'m Group<B> {
         self.group
     }
 
     /// The next database for this call, admitted by its breaker.
     #[inline]
-    pub(crate) fn pick(&mut self, now: Time, context: &Context) -> Result<Attempt<'m, B>, Error> {
+    pub(crate) fn pick(&mut self, now: Time, context: &Context) -> Result<Attempt<'m, B>, Hindered> {
         if let Some(attempt) = self.picked.take() {
             return Ok(attempt);
         }
-        let mut rejected: Option<Rejected> = None;
+        let mut refused: Option<Refused<'m>> = None;
         while let Some(index) = self.choose(context) {
             self.fit = self.fit.without(index);
             let member = &*self.group.members[index];
-            match Admission::ask(&*member.breaker, now) {
+            let breaker = member.breaker_for(self.way);
+            // Before it is asked, so that no change afterwards is missed.
+            let turn = breaker.waiting.turn();
+            match breaker.ask(now) {
                 Ok(admission) => {
-                    self.breaker_moved(member);
+                    self.breaker_moved(member, breaker);
                     let pending = Pending::among(&self.group.nodes, index);
-                    return Ok(Attempt { index, member, admission, pending, began: now });
+                    return Ok(Attempt { index, member, admission, pending, breaker, began: now });
                 }
                 Err(refusal) => {
-                    self.breaker_moved(member);
-                    let sooner = rejected.is_none_or(|earlier| refusal.until < earlier.until);
-                    rejected = if sooner { Some(refusal) } else { rejected };
+                    self.breaker_moved(member, breaker);
+                    let until = refusal.until;
+                    if refused.as_ref().is_none_or(|earlier| until < earlier.until) {
+                        refused = Some(Refused { breaker, turn, until });
+                    }
                 }
             }
         }
-        Err(self.none_admits(rejected, now))
-    }
-
-    /// Why there is no next database; `rejected` is the refusal of a breaker that ends first.
-    #[cold]
-    fn none_admits(&mut self, rejected: Option<Rejected>, now: Time) -> Error {
-        match (self.first_failure.take(), rejected) {
-            (Some(failure), _) => failure,
-            (None, Some(Rejected { until: Time::NEVER })) => {
-                Error::new(Kind::Rejected, "the breaker of every fit database is open until somebody closes it")
-            }
-            (None, Some(Rejected { until })) => Error::new(
-                Kind::Rejected,
-                format_args!("the breaker of every fit database is open; ask again in {:.1?}", until.since(now)),
-            ),
-            (None, None) => Error::new(Kind::Unavailable, "the balancer wants none of the fit databases"),
-        }
+        Err(self.none_admits(refused, now))
     }
 
     #[inline]
@@ -249,7 +262,8 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     /// The database of an attempt has answered, be it that it has failed.
     #[inline]
     fn answered(&self, attempt: Attempt<'m, B>, failed: bool, now: Time) {
-        let Attempt { index, member, admission, pending, began } = attempt;
+        let Attempt { index, member, admission, pending, breaker, began } = attempt;
+        let probe = admission.permit().probe;
         drop(pending);
         if failed {
             admission.failed(now);
@@ -261,7 +275,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             let sample = Sample::new(now.since(began), failed).at(self.progress.position).ended(now);
             self.group.shared.balancer.settled(&self.group.nodes, index, &sample);
         }
-        self.breaker_moved(member);
+        if probe {
+            breaker.waiting.next_turn();
+        }
+        self.breaker_moved(member, breaker);
     }
 
     /// As [`settle`](Self::settle), of an error: what the call ends with, or nothing if another database is to be
@@ -280,58 +297,35 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         if reached {
             self.answered(attempt, failed, now);
         } else {
+            let (breaker, probe) = (attempt.breaker, attempt.admission.permit().probe);
             drop(attempt);
-            self.breaker_moved(member);
+            if probe {
+                breaker.waiting.next_turn();
+            }
+            self.breaker_moved(member, breaker);
         }
-        if self.may_fail_over(&error, failed, repeats, now) {
+        if self.runs_again(member, &error, failed, repeats, now) {
             self.first_failure.get_or_insert_with(|| error.in_database(&member.info.name));
             return None;
         }
         // Every database failed: the first one's reason is the one to mend.
         let first = self.first_failure.take_if(|_| failed);
-        Some(first.unwrap_or_else(|| error.in_database(&member.info.name)))
-    }
-
-    fn may_fail_over(&self, error: &Error, failed: bool, repeats: bool, now: Time) -> bool {
-        let config = &self.topology.config;
-        // A database that was unregistered while the call waited for it has not failed either.
-        let unregistered = error.kind() == Kind::Closed && error.location().is_none() && self.manager.is_open();
-        let elsewhere = failed || unregistered;
-        elsewhere
-            && repeats
-            && config.enable_failover
-            && matches!(self.way, Way::Read(_))
-            && error.executed() == Executed::No
-            && self.tried <= config.max_failover_attempts
-            && !self.fit.is_empty()
-            && now < self.deadline
+        Some(self.in_all(first.unwrap_or_else(|| error.in_database(&member.info.name))))
     }
 
     #[inline]
-    fn breaker_moved(&self, member: &Member<B>) {
-        if self.manager.observers.wants(Interest::BREAKERS) {
-            self.tell_if_breaker_moved(member);
-        }
+    fn breaker_moved(&self, member: &Member<B>, breaker: &WatchedBreaker) {
+        breaker.tell(&member.info.name, &self.manager.observers);
     }
 
-    fn tell_if_breaker_moved(&self, member: &Member<B>) {
-        let observers = &self.manager.observers;
-        let state = member.breaker.state();
-        let mut seen = member.breaker_seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let moved = std::mem::replace(&mut *seen, state) != state;
-        drop(seen);
-        if moved {
-            observers.event(&Event::Breaker { database: &member.info.name, state });
-        }
-    }
-
-    /// Serves the job if that needs no waiting; `None` if it does, and then nothing has happened.
+    /// Serves the job if that needs no waiting; `None` if it does, and then [`later`](Self::later) goes on from there.
     pub(crate) fn now<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Option<Result<J::Output, Error>> {
         let mut now = self.began;
         loop {
             let attempt = match self.pick(now, context) {
                 Ok(attempt) => attempt,
-                Err(error) => return Some(Err(error)),
+                Err(Hindered::Fails(error)) => return Some(Err(error)),
+                Err(Hindered::Waits) => return None,
             };
             let member = attempt.member;
             let result = match (self.way, &member.writer) {
@@ -358,6 +352,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             };
             match self.settle(attempt, result, job.repeats()) {
                 Verdict::Done(result) => return Some(result),
+                Verdict::Again if self.repeats.is_resting() => return None,
                 Verdict::Again => now = self.manager.clock.now(),
             }
         }
@@ -366,8 +361,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     /// Serves the job, waiting where it must.
     pub(crate) async fn later<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
         loop {
-            let now = self.manager.clock.now();
-            let attempt = self.pick(now, context)?;
+            let (attempt, now) = self.pick_later(context).await?;
             let member = attempt.member;
             let result = match (self.way, &member.writer) {
                 (Way::Write(durability), Some(lane)) => self.write(member, lane, durability, job, now).await,
@@ -384,10 +378,27 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
+    /// As [`pick`](Self::pick), waiting where it must; with the moment of the pick.
+    async fn pick_later(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Time), Error> {
+        loop {
+            if self.repeats.rest(&*self.manager.clock).await {
+                self.manager.check_open().map_err(|error| self.in_all(error))?;
+            }
+            let now = self.manager.clock.now();
+            match self.pick(now, context) {
+                Ok(attempt) => {
+                    self.repeats.admitted();
+                    return Ok((attempt, now));
+                }
+                Err(Hindered::Fails(error)) => return Err(error),
+                Err(Hindered::Waits) => {}
+            }
+        }
+    }
+
     /// A connection of the picked database, for a borrower who gets it whole.
     pub(crate) async fn borrow(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Lent<'m, B>), Error> {
-        let now = self.manager.clock.now();
-        let attempt = self.pick(now, context)?;
+        let (attempt, now) = self.pick_later(context).await?;
         let pool = attempt.member.writer.as_ref().map(Lane::pool).expect(HAS_WRITER);
         match self.lend(pool, Loan::Raw, now).await {
             Ok(lent) => {
@@ -521,22 +532,12 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 }
 
-fn nothing_fit<B: Backend<Connection: Transact>>(group: &Group<B>, asked: Mask, way: Way) -> Error {
-    let name = &group.shared.name;
-    match (way, asked.lowest(), group.primary()) {
-        (Way::Read(_), ..) | (_, None, _) => {
-            Error::new(Kind::Unavailable, format_args!("group {name:?} has no database: register one"))
-        }
-        (Way::Write(_), Some(asked), Some(primary)) => {
-            let (asked, primary) = (&group.members[asked].info.name, &group.members[primary].info.name);
-            let message = format_args!("it is registered as read only: writes go to the primary {primary:?}");
-            Error::new(Kind::ReadOnly, message).in_database(asked)
-        }
-        (Way::Write(_), Some(_), None) => {
-            let message =
-                format_args!("every database of group {name:?} is registered as read only: none takes a write");
-            Error::new(Kind::ReadOnly, message)
-        }
+/// The databases of a group that may serve a call, of those that it is for.
+#[inline]
+fn fit_for<B: Backend<Connection: Transact>>(way: Way, (group, asked): (&Group<B>, Mask)) -> Mask {
+    match way {
+        Way::Read(_) => asked,
+        Way::Write(_) => asked.and(group.primary().map_or(Mask::NONE, |primary| Mask::NONE.with(primary))),
     }
 }
 
@@ -549,6 +550,3 @@ impl<B: Backend<Connection: Transact>> Attempt<'_, B> {
 }
 
 const HAS_WRITER: &str = "only a database that has a writer is fit for a write";
-
-/// What a breaker does before it was ever asked.
-pub(crate) const BREAKER_AT_FIRST: BreakerState = BreakerState::Closed;

@@ -2,16 +2,20 @@ use crate::{
     DatabaseInfo, ManagerConfig,
     costs::Costs,
     currency::Currency,
+    job::Way,
     loads::Loads,
     registry::Registry,
     report::Observers,
     rereads::{Background, Sampling},
+    retry_budget::RetryBudget,
+    watched_breaker::WatchedBreaker,
 };
-use ecm_core::{
-    Backend, Balancer, Breaker, BreakerState, Cache, Error, Kind, Mask, Node, PerThread, Position, Transact,
-};
+use ecm_core::{Backend, Balancer, Cache, Error, Kind, Mask, Node, PerThread, Position, Transact};
 use ecm_pool::{Lane, Pool};
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// One version of what a manager serves: immutable, and kept until the manager goes.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub(crate) struct GroupShared {
     pub(crate) name: Arc<str>,
     pub(crate) id: u32,
     pub(crate) balancer: Box<dyn Balancer>,
+    pub(crate) retries: RetryBudget,
     pub(crate) statements: Registry,
     pub(crate) costs: Costs,
     /// Queries that are read for whoever asks for the same meanwhile.
@@ -58,8 +63,9 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) writer: Option<Lane<B>>,
     /// What cached results of its group are judged by, where they come from here.
     pub(crate) currency: Arc<Currency>,
-    pub(crate) breaker: Box<dyn Breaker>,
-    pub(crate) breaker_seen: std::sync::Mutex<BreakerState>,
+    pub(crate) breaker: WatchedBreaker,
+    /// Apart from that of the readers: a storage that takes no more writes can still be read.
+    pub(crate) write_breaker: WatchedBreaker,
     pub(crate) answers: PerThread<Answers>,
 }
 
@@ -193,6 +199,11 @@ impl<B: Backend<Connection: Transact>> Group<B> {
         Self { shared, nodes: Vec::new(), members: Vec::new(), epoch: 0 }
     }
 
+    /// How many attempts have succeeded in its databases.
+    pub(crate) fn successes(&self) -> u64 {
+        self.members.iter().map(|member| member.successes()).sum()
+    }
+
     /// The index of the database that may be written.
     pub(crate) fn primary(&self) -> Option<usize> {
         self.nodes.iter().position(|node| node.writable)
@@ -240,7 +251,25 @@ impl<B: Backend<Connection: Transact>> Member<B> {
         self.writer.as_ref().map(Lane::position).unwrap_or_default()
     }
 
+    /// Who decides whether a call may go this way.
+    #[inline]
+    pub(crate) fn breaker_for(&self, way: Way) -> &WatchedBreaker {
+        match way {
+            Way::Read(_) => &self.breaker,
+            Way::Write(_) => &self.write_breaker,
+        }
+    }
+
+    fn successes(&self) -> u64 {
+        let count = |answers: &Answers| {
+            let failures = answers.failures.load(Ordering::Relaxed);
+            answers.calls.load(Ordering::Relaxed).saturating_sub(failures)
+        };
+        self.answers.iter().map(count).sum()
+    }
+
     pub(crate) fn close(&self) {
+        self.write_breaker.waiting.next_turn();
         self.currency.close();
         self.readers.close();
         if let Some(writer) = &self.writer {

@@ -20,11 +20,12 @@ use std::{
     time::Duration,
 };
 
-/// A primary and two replicas; the numbers tell them apart.
+/// A primary and two replicas, of which none is asked twice by one call; the numbers tell them apart.
 fn three() -> ([Fake; 3], ecm::Builder<Fake>) {
     let fakes = [Fake::new(), Fake::new(), Fake::new()];
     let database = |name: &str, index: usize| {
-        Database::new(name, fakes[index].clone()).read_only(index > 0).priority(-(index as i32))
+        let database = Database::new(name, fakes[index].clone()).read_only(index > 0).priority(-(index as i32));
+        database.pool(PoolConfig { max_retries: 0, ..PoolConfig::default() })
     };
     let builder = ConnectionManager::<Fake>::builder_for()
         .database(database("primary", 0))
@@ -341,13 +342,18 @@ fn a_breaker_of_a_third_party_keeps_calls_away_from_a_database_that_fails() {
     manager.read(|db| Ok(db.get("a")?)).wait().unwrap();
     assert_eq!(calls(&manager), [1, 2, 0], "the primary is left alone");
     assert_eq!(manager.status().database("primary").unwrap().breaker, BreakerState::Open);
+    manager.write(|tx| Ok(tx.set("a", 1)?)).wait().unwrap();
+    fakes[0].fail_statements(FaultKind::Storage, 1);
+    let failing = manager.write_once(|tx| Ok(tx.set("a", 1)?));
+    failing.wait().unwrap_err();
     let error = manager.write(|tx| Ok(tx.set("a", 1)?)).wait().unwrap_err();
     assert!(error.kind() == Kind::Rejected && error.to_string().contains("1.0s"), "{error}");
 
     clock.advance(Duration::from_secs(1));
     manager.read(|db| Ok(db.get("a")?)).wait().unwrap();
-    assert_eq!(calls(&manager), [2, 2, 0]);
-    assert_eq!(seen.take(), ["breaker of primary: Open", "breaker of primary: Closed"]);
+    assert_eq!(calls(&manager), [4, 2, 0]);
+    let expected = ["breaker of primary: Open", "breaker of primary for writes: Open", "breaker of primary: Closed"];
+    assert_eq!(seen.take(), expected);
     let before = abandoned.load(Ordering::SeqCst);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let _never = manager.read(|_| -> Result<(), _> { panic!("in the closure") }).wait();

@@ -1,6 +1,6 @@
 //! What observers are told, as lines of text.
 
-use ecm::core::{Event, Interest, Observer};
+use ecm::core::{Access, Event, Interest, Observer};
 use std::sync::{Arc, Mutex};
 
 /// An observer that keeps a line for each event it is told.
@@ -40,7 +40,10 @@ impl Observer for Lines {
             ),
             Event::Opened { database, .. } => format!("opened {database}"),
             Event::Closed { database, why, .. } => format!("closed {database}: {why}"),
-            Event::Breaker { database, state } => format!("breaker of {database}: {state:?}"),
+            Event::Breaker { database, access, state } if *access == Access::Read => {
+                format!("breaker of {database}: {state:?}")
+            }
+            Event::Breaker { database, state, .. } => format!("breaker of {database} for writes: {state:?}"),
             Event::Registered { database } => format!("registered {database}"),
             Event::Unregistered { database } => format!("unregistered {database}"),
             other => format!("{other:?}"),

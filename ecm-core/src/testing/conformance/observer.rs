@@ -2,7 +2,7 @@
 mod wrong;
 
 use super::{at_once::at_once, promise::promises};
-use crate::{BreakerState, CallKind, CallReport, Context, Error, Event, Interest, Kind, Observer, Position};
+use crate::{Access, BreakerState, CallKind, CallReport, Context, Error, Event, Interest, Kind, Observer, Position};
 use std::{
     panic::{AssertUnwindSafe, Location, catch_unwind},
     time::Duration,
@@ -113,7 +113,8 @@ impl<O: Observer> Told<O> {
         self.tell(promise, &Event::NotLent { database, error: &error, location });
         self.tell(promise, &Event::Returned { database, connection: 1 });
         for state in [BreakerState::Open, BreakerState::HalfOpen, BreakerState::Closed] {
-            self.tell(promise, &Event::Breaker { database, state });
+            self.tell(promise, &Event::Breaker { database, access: Access::Read, state });
+            self.tell(promise, &Event::Breaker { database, access: Access::Write, state });
         }
         for why in ["idle", database] {
             self.tell(promise, &Event::Demoted { database, why });
