@@ -12,13 +12,13 @@ use crate::{
     rereads::{self, Background},
     retry_budget::RetryBudget,
     supplied::Supplied,
+    threads::thread_for_work,
     topology::{Group, GroupShared, Topology},
 };
 use ecm_core::{
     Backend, Balancer, Breaker, Cache, Clock, FirstFit, InvalidConfig, NeverOpen, NoCache, Observer, Sizing,
     SystemClock, Transact, Versions,
 };
-use ecm_pool::OwnThread;
 use std::{
     fmt,
     sync::{
@@ -301,7 +301,7 @@ impl Recipes {
             statements: Registry::default(),
             costs: Costs::default(),
             loads: Loads::new(Arc::clone(clock)),
-            background: Background::new(Arc::new(OwnThread::new().named("ecm-cache"))),
+            background: Background::new(thread_for_work("ecm-cache")),
         })
     }
 }

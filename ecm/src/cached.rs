@@ -9,9 +9,10 @@ use crate::{
     shelf::Shelf,
     single_flight::{Joined, Waited},
     statement::{Query, Sink},
+    threads::block_on,
     topology::{Group, Topology},
 };
-use ecm_core::{Backend, Error, Kind, Mask, Stage, Stamp, TableVersion, Time, Transact, block_on};
+use ecm_core::{Backend, Error, Kind, Mask, Stage, Stamp, TableVersion, Time, Transact};
 
 impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     /// Reads what is not in the cache, for this call and for those who ask for the same meanwhile, and keeps it.

@@ -3,9 +3,10 @@ use crate::{
     job::Way,
     manager::Shared,
     route::{Progress, Route},
+    threads::block_on,
     topology::Target,
 };
-use ecm_core::{Backend, CallKind, Context, Durability, Error, Transact, block_on};
+use ecm_core::{Backend, CallKind, Context, Durability, Error, Transact};
 use std::{panic::Location, time::Duration};
 
 /// The call for a whole connection: see [`ConnectionManager::connection`](crate::ConnectionManager::connection).

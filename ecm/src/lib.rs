@@ -87,6 +87,7 @@ pub mod statement;
 mod store;
 mod supplied;
 mod sync;
+mod threads;
 mod topology;
 mod turnstile;
 mod unit_of_work;

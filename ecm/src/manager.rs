@@ -9,12 +9,13 @@ use crate::{
     report::Observers,
     rereads,
     statement::{AllRows, Execute, Query},
+    threads::block_on,
     topology::{GroupShared, Member, Target, Topology},
     watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
     Access, Backend, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest, InvalidConfig,
-    Kind, Loan, LogObserver, Managed, Observer, PerThread, Stage, Status, Transact, Versions, block_on,
+    Kind, Loan, LogObserver, Managed, Observer, PerThread, Stage, Status, Transact, Versions,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{

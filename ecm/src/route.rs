@@ -5,13 +5,14 @@ use crate::{
     manager::Shared,
     repeats::{RepeatTerms, Repeats},
     start::Start,
+    threads::block_on,
     topology::{Group, Member, Topology},
     unit_of_work::{hooks::Ended, under_way},
     watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
     Admission, Backend, CallKind, Connection, Context, Durability, Error, Executed, FaultKind, Intent, Kind, Limit,
-    Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact, block_on,
+    Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
 use std::{future::Future, panic::Location, sync::Arc, time::Duration};

@@ -1,7 +1,10 @@
 //! One execution for all who want the same at the same time.
 
-use crate::sync::{Mutex, lock};
-use ecm_core::{Alarm, Clock, Time, block_on};
+use crate::{
+    sync::{Mutex, lock},
+    threads::block_on,
+};
+use ecm_core::{Alarm, Clock, Time};
 use std::{
     collections::HashMap,
     fmt,

@@ -1,16 +1,10 @@
-//! The lock and the atomics of this crate's hand-offs: the standard library's, or those of the model checker.
+//! Locks and atomics of this crate: the standard library's, or those of the model checker.
 
 #[cfg(shuttle)]
-pub(crate) use shuttle::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
-};
+pub(crate) use shuttle::sync::{Mutex, MutexGuard, atomic};
 use std::sync::PoisonError;
 #[cfg(not(shuttle))]
-pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering},
-};
+pub(crate) use std::sync::{Mutex, MutexGuard, atomic};
 
 /// Locks, also after a panic under the lock: no state here is ever left half changed by one.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,8 @@
-use crate::sync::{AtomicU64, Mutex, Ordering, lock};
+use crate::sync::{
+    Mutex,
+    atomic::{AtomicU64, Ordering},
+    lock,
+};
 use ecm_core::{Alarm, Clock, Time};
 use std::{
     collections::BTreeMap,

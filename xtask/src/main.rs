@@ -69,8 +69,8 @@ const CHORES: &[Chore] = &[
     },
     Chore {
         name: "soak",
-        options: "[--kills N] | --wal [--seconds N]",
-        about: "for longer than CI can wait: a process that is killed a thousand times while 16 callers write, or the log under readers that never pause",
+        options: "[--kills N] | --schedules N | --wal [--seconds N]",
+        about: "for longer than CI can wait: a process that is killed a thousand times while 16 callers write, the log under readers that never pause, or the model of the cache in more schedules",
         run: soak::run,
     },
 ];

@@ -16,7 +16,7 @@ use std::{
 /// A database in memory that does as it is told: slow, failing, hanging, and always counting.
 ///
 /// Clones are the same database. It holds numbers under names, in transactions that commit or
-/// roll back. Its statements are `get NAME`, which answers one row with one column, `all`, which
+/// roll back. Its statements are `get NAME`, which answers one row with one column, `get`, which takes an integer for a name, `all`, which
 /// answers every name and number, `set NAME`, which takes one parameter, `echo`, which answers its
 /// parameter, and `endless`, which answers one number after the other until it is stopped. A limit in
 /// steps counts statements, and rows of `endless`.
@@ -99,6 +99,8 @@ pub(super) struct State {
     /// How often anybody has committed.
     pub(super) version: u64,
     pub(super) schema: u64,
+    pub(super) tells_writes: bool,
+    pub(super) follows_rows: bool,
     file: u64,
     foreign: FakeForeignWrites,
     held_statements: u32,
@@ -235,6 +237,13 @@ impl Fake {
     /// How it tells, when it is asked the next time, of what is written past the manager.
     pub fn tell_foreign_writes(&self, how: FakeForeignWrites) {
         self.0.lock().foreign = how;
+    }
+
+    /// From now on a transaction tells that it has written the one table `numbers`, and which rows of it if it is asked
+    /// and their names are integers; unless it is the first of its connection, or somebody else has written since the one
+    /// before. Otherwise it tells [`Written::Everything`](crate::Written::Everything).
+    pub fn tell_writes(&self) {
+        self.0.lock().tells_writes = true;
     }
 
     /// Somebody else writes a number, of whom no connection of this fake's knows.
@@ -476,6 +485,10 @@ impl Backend for Fake {
                 ForeignWrites::Seen(Box::new(FakeVersion { of: self.clone(), file: state.file }))
             }
         })
+    }
+
+    fn follow_rows(&self, wanted: bool) {
+        self.0.lock().follows_rows = wanted;
     }
 
     fn upkeep(&self, _writer: &mut FakeConnection, now: Time) -> Option<Time> {

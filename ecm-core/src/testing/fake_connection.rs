@@ -4,11 +4,12 @@ use super::{
 };
 use crate::{
     Access, Analysis, Changes, CheckIn, Clock, Columns, Commit, Connection, Durability, Failure, FaultKind, Flow,
-    Interrupt, Limit, Loan, Member, Position, Prepared, Row, Time, Transact, ValueRef,
+    Interrupt, Limit, Loan, Member, Position, Prepared, Row, RowKeys, Stamp, Time, Transact, ValueRef, Written,
+    WrittenRows, WrittenTable,
 };
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops,
     sync::{
         Arc,
@@ -40,6 +41,12 @@ pub struct FakeDb {
     seen: RefCell<Option<BTreeMap<String, i64>>>,
     pub(super) written: RefCell<Option<BTreeMap<String, i64>>>,
     savepoint: RefCell<Option<BTreeMap<String, i64>>>,
+    /// Whether the rows of this transaction are to be told.
+    follows_rows: Cell<bool>,
+    /// What the last transaction has written.
+    told: RefCell<Written>,
+    /// The version right after it.
+    own_version: Cell<Option<u64>>,
     /// What was written before each part that is under way, the innermost last.
     pub(super) parts: RefCell<Vec<BTreeMap<String, i64>>>,
 }
@@ -81,6 +88,9 @@ impl FakeConnection {
             kept: Cell::new(Kept::Nothing),
             seen: RefCell::default(),
             written: RefCell::default(),
+            follows_rows: Cell::new(false),
+            told: RefCell::default(),
+            own_version: Cell::new(None),
             savepoint: RefCell::default(),
             parts: RefCell::default(),
         };
@@ -176,6 +186,18 @@ impl FakeTx {
             None => drop(self.shared.lock().data.insert(name.into(), number)),
         }
         Ok(())
+    }
+}
+
+impl FakeTx {
+    /// The table, with these rows of it where those are told.
+    fn numbers<'a>(&self, names: impl Iterator<Item = &'a String>) -> Written {
+        let rows: Option<BTreeSet<i64>> = names.map(|name| name.parse().ok()).collect();
+        let rows = match rows.filter(|_| self.follows_rows.get()) {
+            Some(rows) => WrittenRows::Only(rows.into_iter().collect()),
+            None => WrittenRows::Any,
+        };
+        Written::Tables(Arc::new([WrittenTable { name: "numbers".into(), rows }]))
     }
 }
 
@@ -312,6 +334,7 @@ impl Connection for FakeConnection {
         self.tx.shared.lock().counts.analyses += 1;
         let mut words = sql.split_whitespace();
         let (columns, parameters, read_only) = match (words.next(), words.next(), words.next()) {
+            (Some("get"), None, None) => (Columns::new(["number"]), 1, true),
             (Some("get"), Some(name), None) => (Columns::new([name]), 0, true),
             (Some("all"), None, None) => (Columns::new(["name", "number"]), 0, true),
             (Some("echo"), None, None) => (Columns::new(["value"]), 1, true),
@@ -328,6 +351,7 @@ impl Connection for FakeConnection {
             writes: if read_only { Box::default() } else { Box::new(["numbers".into()]) },
             deterministic: true,
             cacheable: read_only && of_numbers,
+            rows: (sql == "get").then(|| RowKeys { table: "numbers".into(), parameters: Box::new([0]) }),
             ..Analysis::default()
         })
     }
@@ -355,7 +379,11 @@ impl Connection for FakeConnection {
             return Err(FakeError::new(FaultKind::Statement).into());
         }
         let columns = &statement.analysis.columns;
-        if let Some(name) = statement.sql.strip_prefix("get ") {
+        let of_parameter = match (&*statement.sql, parameters) {
+            ("get", [ValueRef::Integer(row)]) => Some(row.to_string()),
+            _ => None,
+        };
+        if let Some(name) = of_parameter.as_deref().or_else(|| statement.sql.strip_prefix("get ")) {
             let number = self.tx.get(name.trim())?;
             each(&FakeRow(columns, &[number.map_or(ValueRef::Null, ValueRef::Integer)]))?;
             return Ok(());
@@ -392,6 +420,7 @@ impl Transact for FakeConnection {
             return Err(FakeError::new(FaultKind::ReadOnly).into());
         }
         state.counts.begins += 1;
+        self.tx.follows_rows.set(state.follows_rows);
         self.tx.db.written.replace(Some(BTreeMap::new()));
         self.tx.db.parts.take();
         Ok(())
@@ -422,9 +451,13 @@ impl Transact for FakeConnection {
             self.tx.db.written.take();
             return Commit::RolledBack(failure);
         }
-        state.data.extend(self.tx.db.written.take().unwrap_or_default());
+        let written = self.tx.db.written.take().unwrap_or_default();
+        let is_known = state.tells_writes && self.tx.own_version.get() == Some(state.version);
+        self.tx.told.replace(if is_known { self.tx.numbers(written.keys()) } else { Written::Everything });
+        state.data.extend(written);
         state.counts.commits += 1;
         state.version += 1;
+        self.tx.own_version.set((state.lose_commits == 0).then_some(state.version));
         let position = Position { epoch: 0, commit: state.counts.commits };
         match state.lose_commits.checked_sub(1) {
             Some(left) => {
@@ -433,6 +466,21 @@ impl Transact for FakeConnection {
             }
             None => Commit::Done(position),
         }
+    }
+
+    fn writing(&mut self) -> Written {
+        let state = self.tx.shared.lock();
+        let is_known = state.tells_writes && self.tx.own_version.get() == Some(state.version);
+        if is_known { Written::Tables(Arc::new([WrittenTable::any("numbers")])) } else { Written::Everything }
+    }
+
+    fn written(&mut self) -> Written {
+        self.tx.told.borrow().clone()
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        let version = self.tx.own_version.get().filter(|_| self.tx.shared.lock().tells_writes)?;
+        Some(Stamp([version, 0, 0, 0, 0, 0]))
     }
 
     fn roll_back(&mut self) -> Result<(), Failure> {

@@ -1,5 +1,5 @@
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use ecm_core::Stamp;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Where the database stood when the versions of all that had been written until then had been moved.
 ///

@@ -1,7 +1,5 @@
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, AtomicU64, Ordering},
-};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::OnceLock;
 
 /// How often a table has been written, and which of its rows.
 #[derive(Debug, Default)]
@@ -30,14 +28,17 @@ pub(super) enum Part {
 
 /// How many numbers rows have. Of keys that are written and read by the same skewed law, 65,536 keep all but 0.2 % of
 /// what exact rows would; 4,096 lose 6 %. 256 KiB for each table that somebody depends on by rows.
-const ROWS: usize = 1 << 16;
+const ROWS: usize = 1 << ROW_BITS;
+
+/// A model looks at each of them in each schedule.
+const ROW_BITS: u32 = if cfg!(shuttle) { 1 } else { 16 };
 
 impl Part {
     /// The part that a row is in. Keys mostly follow each other, which this spreads evenly (Fibonacci hashing: Knuth,
     /// The Art of Computer Programming 3, 6.4).
     pub(super) fn of_row(row: i64) -> Self {
-        let [high, low, ..] = row.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-        Self::Rows(u16::from_be_bytes([high, low]))
+        let spread = row.cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        Self::Rows((spread >> (u64::BITS - ROW_BITS)) as u16)
     }
 
     pub(super) fn number(self) -> u32 {

@@ -1,11 +1,9 @@
 use super::mark::{Mark, Part};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use ecm_core::{RowKeys, TableVersion, ValueRef, Written, WrittenRows};
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 /// Which tables of a database, and which of their rows, have been written how often: what cached results are judged
@@ -31,7 +29,7 @@ pub(crate) struct Reads<'a> {
 }
 
 const WHOLE: u32 = 0;
-const SEGMENT: usize = 64;
+const SEGMENT: usize = if cfg!(shuttle) { 2 } else { 64 };
 const SEGMENTS: usize = 64;
 
 /// How many tables are told apart: those beyond share the last number.
@@ -148,10 +146,12 @@ impl Marks {
     }
 
     /// The outcome of a commit is not known. A recovery may bring it to light at any time, until another commit has
-    /// taken its place: nothing counts as current until then.
-    pub(super) fn unknown(&self) {
+    /// taken its place: nothing counts as current until then. What it was to write moves, too, and before it has ended:
+    /// whoever has looked at the whole already looks at that next.
+    pub(super) fn unknown(&self, writes: &Written) {
         self.whole.begin();
         self.unknown.fetch_add(1, Ordering::SeqCst);
+        self.each(writes, Mark::move_on);
     }
 
     pub(super) fn end(&self, writes: &Written) {

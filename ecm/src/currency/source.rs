@@ -2,16 +2,20 @@ use super::{
     known::Known,
     marks::{Marks, Reads},
 };
-use crate::registry::Registry;
+use crate::{
+    registry::Registry,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        lock,
+    },
+};
 use arc_swap::ArcSwapOption;
 use ecm_core::{Backend, Clock, DataVersion, Failure, ForeignWrites, Stamp, TableVersion, Written};
 use ecm_pool::{CommitEnd, CommitWatch};
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError, TryLockError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
-    },
+    sync::{Arc, TryLockError},
     thread,
 };
 
@@ -169,7 +173,7 @@ impl Currency {
     /// what is remembered here.
     #[cold]
     fn follow_rows(&self, wanted: impl FnOnce() -> bool) {
-        let _one_at_a_time = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.telling);
         let wanted = wanted();
         if self.follows_rows.swap(wanted, Ordering::SeqCst) != wanted {
             self.source.follow_rows(wanted);
@@ -241,7 +245,7 @@ impl Currency {
 
     /// Closes what was opened to see the writes of others. Nothing is current any more.
     pub(crate) fn close(&self) {
-        let mut caught_up = self.catching_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut caught_up = lock(&self.catching_up);
         caught_up.closed = true;
         let Some(mut seen) = self.seen.swap(None) else { return };
         drop(caught_up);
@@ -293,7 +297,7 @@ impl CommitWatch for Currency {
                 self.consider_rows();
             }
             CommitEnd::RolledBack => {}
-            CommitEnd::Unknown => self.marks.unknown(),
+            CommitEnd::Unknown => self.marks.unknown(writes),
         }
         self.marks.end(writes);
         self.committing.fetch_sub(1, Ordering::SeqCst);
