@@ -30,8 +30,8 @@ use std::fmt;
 /// deadline on. They are kept in whole milliseconds, rounded up.
 ///
 /// [`resume`](Breaker::resume) takes over: from an open breaker it is open for one `recovery_timeout`
-/// from then on, from a half-open one half-open, with trials of its own. It does nothing to a breaker that
-/// has opened itself.
+/// from then on, from a half-open one half-open, with trials of its own. A breaker that has opened itself is at most
+/// made half-open, before its time.
 ///
 /// A breaker behind an `Arc` is given to a manager by `breaker(move |_| Arc::clone(&breaker))`, for one database,
 /// and whoever keeps the other clone can [set its mode](Self::set_mode), [change its configuration](Self::reconfigure)

@@ -268,6 +268,9 @@ impl Gate {
         loop {
             let word = self.word();
             let done = match from {
+                BreakerState::HalfOpen if matches!(word.state(), State::Open { .. }) => {
+                    self.moved(word, word.then_half_open(now + recovery.half_open_timeout))
+                }
                 _ if !word.is_closed() => return,
                 BreakerState::Open => self.open(word, now, Cause::Resumed, recovery),
                 BreakerState::HalfOpen => self.moved(word, word.then_half_open(now + recovery.half_open_timeout)),

@@ -272,12 +272,16 @@ fn takes_over_from_the_breaker_that_it_replaces() {
     let until = subject.refused_until();
     assert!((4 * SECOND..=8 * SECOND + MILLI).contains(&until.since(subject.now)));
     subject.record(early, SUCCESS);
-    subject.breaker.resume(BreakerState::HalfOpen, subject.now);
     subject.breaker.resume(BreakerState::Closed, subject.now);
     assert_eq!(subject.refused_until(), until, "what it has seen itself is newer");
     subject.now = until;
     subject.call(FAILURE);
     assert!(subject.refused_until().since(subject.now) >= 8 * SECOND, "the second time in a row");
+    subject.breaker.resume(BreakerState::HalfOpen, subject.now);
+    assert_eq!(subject.state(), BreakerState::HalfOpen, "before its time, since a check has passed");
+    assert!(subject.admit().probe);
+    subject.breaker.resume(BreakerState::Open, subject.now);
+    assert_eq!(subject.state(), BreakerState::HalfOpen, "what it has seen itself is newer");
 
     let subject = Subject::new();
     subject.breaker.resume(BreakerState::HalfOpen, subject.now);

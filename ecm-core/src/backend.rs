@@ -1,5 +1,6 @@
 use crate::{
-    Clock, Connection, Error, Failure, Fault, Follow, ForeignWrites, Kind, LogObserver, LogStatus, Position, Time,
+    Clock, Concern, Connection, Error, Failure, Fault, Follow, ForeignWrites, Kind, LogObserver, LogStatus, Position,
+    Time,
 };
 use std::{
     error::Error as StdError,
@@ -79,6 +80,23 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
     {
         let message = "the backend cannot keep one database a copy of another one: register it without replica()";
         Err(Error::new(Kind::Invalid, message).into())
+    }
+
+    /// Looks for what people should know of before it becomes a failure: room that runs out, a log that grows.
+    ///
+    /// `connection` was opened for this look alone, from [`Access::Read`], and has answered a
+    /// [`ping`](Connection::ping). `written` says whether the database is to be written. A `thorough` look reads all
+    /// that is stored, and tells damage as [`Concern::Damaged`]; it may take long. *Default:* nothing is looked for.
+    ///
+    /// # Errors
+    /// The database fails.
+    fn examine(
+        &self,
+        _connection: &mut Self::Connection,
+        _written: bool,
+        _thorough: bool,
+    ) -> Result<Vec<Concern>, Failure> {
+        Ok(Vec::new())
     }
 
     /// Does what is due (copies, watches) on the writer's connection, and answers when

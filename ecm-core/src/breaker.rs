@@ -27,7 +27,8 @@ pub trait Breaker: Send + Sync + Debug {
     /// What it would do now, for people and for [`resume`](Breaker::resume).
     fn state(&self) -> BreakerState;
 
-    /// Takes over from the breaker that this one replaces.
+    /// Goes on from this state: of the breaker that this one replaces; or half-open, where it is open and a check of the
+    /// database has passed, so that a few calls try it without waiting any longer.
     fn resume(&self, _from: BreakerState, _now: Time) {}
 }
 

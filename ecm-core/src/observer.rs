@@ -1,4 +1,4 @@
-use crate::{Access, BreakerState, CallKind, Context, Error, Position};
+use crate::{Access, BreakerState, CallKind, Context, Error, Health, Position};
 use std::{fmt::Debug, ops, panic::Location, time::Duration};
 
 /// Is told what happens. One report per call, at its end; everything else is rare.
@@ -42,6 +42,8 @@ impl Interest {
     pub const LOANS: Self = Self(32);
     /// [`Event::CacheMismatch`].
     pub const CACHES: Self = Self(64);
+    /// [`Event::Health`].
+    pub const HEALTH: Self = Self(128);
     /// Everything, now and in later versions.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -167,6 +169,14 @@ pub enum Event<'a> {
         /// What it does now.
         state: BreakerState,
     },
+    /// A check has found that a database can be used again, or not any more, or something else than before of which
+    /// people should know.
+    Health {
+        /// The database.
+        database: &'a str,
+        /// What is known now.
+        health: &'a Health,
+    },
     /// A database was registered.
     Registered {
         /// The database.
@@ -192,6 +202,7 @@ impl Event<'_> {
             Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
             Self::CacheMismatch { .. } => Interest::CACHES,
             Self::Breaker { .. } => Interest::BREAKERS,
+            Self::Health { .. } => Interest::HEALTH,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
         }
     }
@@ -296,6 +307,7 @@ mod tests {
             (Event::CheckpointFailed { database, error: "full", pause: Duration::ZERO }, Interest::LOGS),
             (Event::CacheMismatch { group: "default", database, sql: "select 1" }, Interest::CACHES),
             (Event::Breaker { database, access: Access::Read, state: BreakerState::Open }, Interest::BREAKERS),
+            (Event::Health { database, health: &Health::new() }, Interest::HEALTH),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),
         ];

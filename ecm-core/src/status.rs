@@ -1,4 +1,4 @@
-use crate::{BreakerState, CacheRereads, CacheStats, LogStatus, Position};
+use crate::{BreakerState, CacheRereads, CacheStats, Health, LogStatus, Position};
 use std::time::Duration;
 
 /// A manager at one moment: for people, dashboards and probes.
@@ -57,6 +57,8 @@ pub struct DatabaseStatus {
     pub read_only: bool,
     /// Its tags.
     pub tags: Vec<String>,
+    /// How it does, as checks have found.
+    pub health: Health,
     /// What its breaker does to those who read.
     pub breaker: BreakerState,
     /// What its breaker does to those who write; `None` for a database that is only read.
@@ -169,6 +171,7 @@ impl DatabaseStatus {
             priority: 0,
             read_only: false,
             tags: Vec::new(),
+            health: Health::new(),
             breaker: BreakerState::Closed,
             write_breaker: None,
             waiting_writes: 0,

@@ -207,11 +207,33 @@ pub struct PoolConfig {
     /// From zero to one hour.
     #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
     pub retry_delay: Duration,
+    /// How often the manager checks the database, on a connection of its own.
+    ///
+    /// A check opens a connection, asks something, and looks at the storage. One that fails, or has not come back after
+    /// five seconds, has others preferred for reading, where there are any. A database that fails calls, or is being left
+    /// alone by its breaker, is checked sooner, after one second and then ever more rarely; as soon as it passes it is
+    /// tried again, whatever is left of its `recovery_timeout`.
+    ///
+    /// Default: 30 seconds.
+    ///
+    /// Zero means never, otherwise at least 10 ms.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    pub health_check_interval: Duration,
+    /// How often such a check is a thorough one, that reads all that is stored and looks for damage.
+    ///
+    /// One that finds damage takes the database out of use, until somebody takes it back
+    /// into use. A call that has met damage has a thorough check made at once, whatever this says.
+    ///
+    /// Default: zero, for never by itself: it reads the whole database.
+    ///
+    /// Acts at the next check by `health_check_interval` after so long, and not where that is zero.
+    #[cfg_attr(feature = "serde", serde(with = "crate::seconds"))]
+    pub integrity_check_interval: Duration,
 }
 
 impl PoolConfig {
     /// A pool that nobody looks after: nothing is opened ahead of need, checked, or closed for being
-    /// idle or old. Everything else as in the default, with [`PoolStrategy::Fixed`].
+    /// idle or old, and the database is not checked. Everything else as in the default, with [`PoolStrategy::Fixed`].
     #[must_use]
     pub fn untended() -> Self {
         Self {
@@ -222,6 +244,7 @@ impl PoolConfig {
             idle_timeout: Duration::ZERO,
             validation_interval: Duration::ZERO,
             validation_bypass: Duration::ZERO,
+            health_check_interval: Duration::ZERO,
             ..Self::default()
         }
     }
@@ -251,6 +274,7 @@ impl PoolConfig {
             ("max_lifetime", self.max_lifetime),
             ("validation_interval", self.validation_interval),
             ("leak_threshold", self.leak_threshold),
+            ("health_check_interval", self.health_check_interval),
         ];
         for (field, span) in spans {
             if span < SHORTEST_SPAN && !span.is_zero() {
@@ -307,6 +331,8 @@ impl Default for PoolConfig {
             half_open_max_calls: 3,
             max_retries: 3,
             retry_delay: Duration::from_millis(500),
+            health_check_interval: Duration::from_secs(30),
+            integrity_check_interval: Duration::ZERO,
         }
     }
 }

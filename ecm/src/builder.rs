@@ -298,6 +298,7 @@ impl Recipes {
             id,
             balancer: (self.balancer)(&GroupInfo::new(Arc::clone(name))),
             retries: RetryBudget::default(),
+            unwell: std::default::Default::default(),
             statements: Registry::default(),
             costs: Costs::default(),
             loads: Loads::new(Arc::clone(clock)),

@@ -60,6 +60,7 @@ mod decode;
 mod explanation;
 mod floor;
 mod handle;
+mod health;
 mod idempotent;
 pub mod job;
 mod known_statement;

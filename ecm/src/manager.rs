@@ -1,10 +1,13 @@
 #[cfg(feature = "sqlite")]
 use ecm_sqlite::Sqlite;
 
+mod checks;
+
 use crate::{
     Call, Connecting, Database, Handle, ManagerConfig, UnitOfWork,
     builder::Recipes,
     currency::Currency,
+    health::Record,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
     report::Observers,
     rereads,
@@ -22,7 +25,7 @@ use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -68,6 +71,7 @@ const AFTER_INTERRUPT: Duration = Duration::from_secs(1);
 
 impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
+        shared.begin_checks();
         Self(shared)
     }
 
@@ -283,7 +287,9 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     /// A name that is taken, a second primary of a group, a configuration out of its limits, or a
     /// database that cannot be opened: nothing has changed then.
     pub fn register(&self, database: Database<B>) -> Result<(), Error> {
-        self.0.register(database)
+        self.0.register(database)?;
+        self.0.begin_checks();
+        Ok(())
     }
 
     /// Removes a database while running: new calls do not find it, waiting ones go elsewhere or fail
@@ -294,6 +300,9 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     pub fn unregister(&self, name: &str) -> Result<(), Error> {
         let member = self.0.topologies.change(|current| current.without(name))?;
         member.close();
+        if let Some(group) = self.0.topologies.current().group(&member.info.group) {
+            group.look_for_unwell();
+        }
         if self.0.observers.wants(Interest::DATABASES) {
             self.0.observers.event(&Event::Unregistered { database: name });
         }
@@ -438,6 +447,8 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             currency,
             breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Read),
             write_breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Write),
+            record: Record::new(),
+            checker: OnceLock::new(),
             backend,
             observers: Arc::clone(&self.observers),
             answers: PerThread::new(),
@@ -527,6 +538,7 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending
     status.priority = member.info.priority;
     status.read_only = member.info.read_only;
     status.tags = member.info.tags.iter().map(|tag| tag.to_string()).collect();
+    status.health = member.record.health();
     status.breaker = member.breaker.state();
     status.write_breaker = member.writer.is_some().then(|| member.write_breaker.state());
     status.waiting_writes = member.write_breaker.waiting.places();

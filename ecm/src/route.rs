@@ -11,8 +11,8 @@ use crate::{
     watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
-    Admission, Backend, CallKind, Connection, Context, Durability, Error, Executed, FaultKind, Intent, Kind, Limit,
-    Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact,
+    Admission, Backend, Balancer, CallKind, Connection, Context, Durability, Error, Executed, FaultKind, Intent, Kind,
+    Limit, Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
 use std::{future::Future, panic::Location, sync::Arc, time::Duration};
@@ -143,7 +143,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         deadline: Time,
     ) -> Result<Self, Error> {
         let (group, asked) = found;
-        let fit = fit_for(way, found);
+        let mut fit = fit_for(way, found);
+        if group.is_unwell() {
+            fit = going_on::undamaged(group, fit)?;
+        }
         if fit.is_empty() {
             return Err(going_on::nothing_fit(group, asked, way));
         }
@@ -232,10 +235,12 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
         let intent = Intent::new(self.kind, context).attempt(self.tried);
         let nodes = &self.group.nodes;
-        let picked = if self.topology.config.enable_load_balancing {
-            self.group.shared.balancer.pick(nodes, self.fit, &intent)
+        let balancer: &dyn Balancer =
+            if self.topology.config.enable_load_balancing { &*self.group.shared.balancer } else { &ecm_core::FirstFit };
+        let picked = if self.group.is_unwell() {
+            balancer.choose(nodes, self.fit, self.group.ready(), &intent)
         } else {
-            ecm_core::Balancer::pick(&ecm_core::FirstFit, nodes, self.fit, &intent)
+            balancer.pick(nodes, self.fit, &intent)
         };
         picked.filter(|&index| self.fit.contains(index))
     }
@@ -304,6 +309,9 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 breaker.waiting.next_turn();
             }
             self.breaker_moved(member, breaker);
+        }
+        if failed && let Some(checker) = member.checker.get() {
+            checker.hasten(error.fault().is_some_and(|fault| fault.kind == FaultKind::Corrupt));
         }
         if self.runs_again(member, &error, failed, repeats, now) {
             self.first_failure.get_or_insert_with(|| error.in_database(&member.info.name));

@@ -2,6 +2,7 @@ use crate::{
     DatabaseInfo, ManagerConfig,
     costs::Costs,
     currency::Currency,
+    health::{Checker, Record},
     job::Way,
     loads::Loads,
     registry::Registry,
@@ -13,8 +14,8 @@ use crate::{
 use ecm_core::{Backend, Balancer, Cache, Error, Kind, Mask, Node, PerThread, Position, Transact};
 use ecm_pool::{Lane, Pool};
 use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+    Arc, Mutex, OnceLock, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// One version of what a manager serves: immutable, and kept until the manager goes.
@@ -45,6 +46,8 @@ pub(crate) struct GroupShared {
     pub(crate) id: u32,
     pub(crate) balancer: Box<dyn Balancer>,
     pub(crate) retries: RetryBudget,
+    /// Whether a database of it is not ready, with the lock of whoever finds out.
+    pub(crate) unwell: (AtomicBool, Mutex<()>),
     pub(crate) statements: Registry,
     pub(crate) costs: Costs,
     /// Queries that are read for whoever asks for the same meanwhile.
@@ -66,6 +69,9 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) breaker: WatchedBreaker,
     /// Apart from that of the readers: a storage that takes no more writes can still be read.
     pub(crate) write_breaker: WatchedBreaker,
+    pub(crate) record: Record,
+    /// Set once the manager is complete, if the database is to be checked.
+    pub(crate) checker: OnceLock<Arc<Checker<B>>>,
     pub(crate) answers: PerThread<Answers>,
 }
 
@@ -199,6 +205,36 @@ impl<B: Backend<Connection: Transact>> Group<B> {
         Self { shared, nodes: Vec::new(), members: Vec::new(), epoch: 0 }
     }
 
+    /// Finds out whether a database of the group is not ready.
+    pub(crate) fn look_for_unwell(&self) {
+        let (unwell, lock) = &self.shared.unwell;
+        let _only_one = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let any = self.members.iter().any(|member| !member.record.is_ready());
+        unwell.store(any, Ordering::Relaxed);
+    }
+
+    /// Whether a database of the group is not ready.
+    #[inline]
+    pub(crate) fn is_unwell(&self) -> bool {
+        self.shared.unwell.0.load(Ordering::Relaxed)
+    }
+
+    /// The databases that are known to be well.
+    #[cold]
+    pub(crate) fn ready(&self) -> Mask {
+        self.those(|member| member.record.is_ready())
+    }
+
+    /// The databases of which nothing is known to be damaged.
+    #[cold]
+    pub(crate) fn undamaged(&self) -> Mask {
+        self.those(|member| !member.record.is_damaged())
+    }
+
+    fn those(&self, which: impl Fn(&Member<B>) -> bool) -> Mask {
+        self.members.iter().enumerate().filter(|(_, member)| which(member)).map(|(index, _)| index).collect()
+    }
+
     /// How many attempts have succeeded in its databases.
     pub(crate) fn successes(&self) -> u64 {
         self.members.iter().map(|member| member.successes()).sum()
@@ -240,6 +276,7 @@ impl<B: Backend<Connection: Transact>> Group<B> {
 
 impl<B: Backend<Connection: Transact>> Drop for Member<B> {
     fn drop(&mut self) {
+        self.stop_checks();
         // Before the pools, so that the last connection is one that can empty the log.
         self.currency.close();
     }
@@ -268,7 +305,14 @@ impl<B: Backend<Connection: Transact>> Member<B> {
         self.answers.iter().map(count).sum()
     }
 
+    fn stop_checks(&self) {
+        if let Some(checker) = self.checker.get() {
+            checker.stop();
+        }
+    }
+
     pub(crate) fn close(&self) {
+        self.stop_checks();
         self.write_breaker.waiting.next_turn();
         self.currency.close();
         self.readers.close();

@@ -27,6 +27,14 @@ impl WatchedBreaker {
         self.breaker.state()
     }
 
+    /// Has the database tried at once, if it is left alone.
+    pub(crate) fn try_again(&self, now: Time) {
+        if self.breaker.state() == BreakerState::Open {
+            self.breaker.resume(BreakerState::HalfOpen, now);
+            self.waiting.next_turn();
+        }
+    }
+
     /// Tells observers of a new state.
     #[inline]
     pub(crate) fn tell(&self, database: &str, observers: &Observers) {

@@ -25,7 +25,7 @@ fn three() -> ([Fake; 3], ecm::Builder<Fake>) {
     let fakes = [Fake::new(), Fake::new(), Fake::new()];
     let database = |name: &str, index: usize| {
         let database = Database::new(name, fakes[index].clone()).read_only(index > 0).priority(-(index as i32));
-        database.pool(PoolConfig { max_retries: 0, ..PoolConfig::default() })
+        database.pool(PoolConfig { max_retries: 0, health_check_interval: Duration::ZERO, ..PoolConfig::default() })
     };
     let builder = ConnectionManager::<Fake>::builder_for()
         .database(database("primary", 0))

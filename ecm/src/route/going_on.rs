@@ -115,6 +115,21 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 }
 
+/// Those of these databases that are not known to be damaged: whatever need there is.
+#[cold]
+pub(super) fn undamaged<B: Backend<Connection: Transact>>(group: &Group<B>, fit: Mask) -> Result<Mask, Error> {
+    let undamaged = fit.and(group.undamaged());
+    match fit.lowest() {
+        Some(damaged) if undamaged.is_empty() => {
+            let name = &group.members[damaged].info.name;
+            let what = "it was found damaged and is out of use: mend it, then take it back into use";
+            let message = format_args!("{what} by `reinstate({name:?})`");
+            Err(Error::new(Kind::Unavailable, message).in_database(name))
+        }
+        _ => Ok(undamaged),
+    }
+}
+
 pub(super) fn nothing_fit<B: Backend<Connection: Transact>>(group: &Group<B>, asked: Mask, way: Way) -> Error {
     let name = &group.shared.name;
     match (way, asked.lowest(), group.primary()) {

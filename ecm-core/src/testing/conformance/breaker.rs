@@ -43,7 +43,7 @@ pub fn breaker_except<B: Breaker + 'static>(exceptions: &[BreakerException], mak
     let excepted = |promise: &Promise<Make>| {
         exceptions.iter().any(|exception| match exception {
             BreakerException::NeverOpens => promise.name == OPENS,
-            BreakerException::ForgetsOnResume => promise.name == RESUMES,
+            BreakerException::ForgetsOnResume => promise.name == RESUMES || promise.name == TRIES,
         })
     };
     let make: &Make = &move || Box::new(make());
@@ -54,6 +54,7 @@ type Make = dyn Fn() -> Box<dyn Breaker>;
 
 const OPENS: &str = "is opened by failures";
 const RESUMES: &str = "stays open when it takes over from an open one";
+const TRIES: &str = "tries at once when it is to go on half-open";
 
 const PROMISES: &[Promise<Make>] = &[
     Promise { name: "admits every call before one has failed", holds: admits_at_first },
@@ -77,6 +78,7 @@ const PROMISES: &[Promise<Make>] = &[
     Promise { name: "bears times that are out of order", holds: bears_any_time },
     Promise { name: "gives many threads no more places than one", holds: counts_for_many_threads },
     Promise { name: RESUMES, holds: resumes },
+    Promise { name: TRIES, holds: tries_at_once },
 ];
 
 const MANY: usize = 10_000;
@@ -462,4 +464,14 @@ fn resumes(make: &Make) -> Result<(), String> {
         ensure(subject.refused_until().is_none(), || format!("it named {until:?} and refuses then"))?;
     }
     Ok(())
+}
+
+fn tries_at_once(make: &Make) -> Result<(), String> {
+    let subject = Subject::new(make);
+    subject.breaker.resume(BreakerState::Open, subject.now);
+    subject.breaker.resume(BreakerState::HalfOpen, subject.now);
+    match subject.breaker.admit(subject.now) {
+        Ok(permit) => ensure(permit.probe, || "open before, it admits a call that is no trial".into()),
+        Err(refused) => Err(format!("it refuses until {:?}", refused.until)),
+    }
 }

@@ -2,7 +2,9 @@
 mod wrong;
 
 use super::{at_once::at_once, promise::promises};
-use crate::{Access, BreakerState, CallKind, CallReport, Context, Error, Event, Interest, Kind, Observer, Position};
+use crate::{
+    Access, BreakerState, CallKind, CallReport, Context, Error, Event, Health, Interest, Kind, Observer, Position,
+};
 use std::{
     panic::{AssertUnwindSafe, Location, catch_unwind},
     time::Duration,
@@ -116,6 +118,7 @@ impl<O: Observer> Told<O> {
             self.tell(promise, &Event::Breaker { database, access: Access::Read, state });
             self.tell(promise, &Event::Breaker { database, access: Access::Write, state });
         }
+        self.tell(promise, &Event::Health { database, health: &Health::new() });
         for why in ["idle", database] {
             self.tell(promise, &Event::Demoted { database, why });
             self.tell(promise, &Event::Closed { database, connection: 1, why });

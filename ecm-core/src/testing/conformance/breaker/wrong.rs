@@ -49,9 +49,10 @@ enum Flaw {
     SubtractsTimes,
     CountsInTwoSteps,
     ForgetsOnResume,
+    WaitsOnResume,
 }
 
-const FLAWS: [(Flaw, &str); 21] = [
+const FLAWS: [(Flaw, &str); 22] = [
     (Flaw::StartsHalfOpen, "admits every call before one has failed"),
     (Flaw::CountsSuccesses, "is not opened by successes"),
     (Flaw::IgnoresFailures, "is opened by failures"),
@@ -73,6 +74,7 @@ const FLAWS: [(Flaw, &str); 21] = [
     (Flaw::SubtractsTimes, "bears times that are out of order"),
     (Flaw::CountsInTwoSteps, "gives many threads no more places than one"),
     (Flaw::ForgetsOnResume, "stays open when it takes over from an open one"),
+    (Flaw::WaitsOnResume, "tries at once when it is to go on half-open"),
 ];
 
 impl Flawed {
@@ -204,6 +206,12 @@ impl Breaker for Flawed {
     fn resume(&self, from: BreakerState, now: Time) {
         if from == BreakerState::Open && !self.has(Flaw::ForgetsOnResume) {
             self.change(|state| state.open(now));
+        }
+        if from == BreakerState::HalfOpen && !self.has(Flaw::ForgetsOnResume) && !self.has(Flaw::WaitsOnResume) {
+            self.change(|state| {
+                state.until = now;
+                state.become_state(BreakerState::HalfOpen);
+            });
         }
     }
 }
