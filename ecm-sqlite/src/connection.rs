@@ -132,6 +132,14 @@ impl SqliteConnection {
         db.connection.run(control)
     }
 
+    /// The first damage that SQLite finds in the database, unless there is none.
+    pub(crate) fn damage(&self) -> Result<Option<String>, Failure> {
+        let db = self.db_ref();
+        let _entered = db.guard.enter(Mode::End);
+        let found: String = db.connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        Ok((found != "ok").then_some(found))
+    }
+
     pub(crate) fn is_autocommit(&self) -> bool {
         self.db_ref().connection.is_autocommit()
     }

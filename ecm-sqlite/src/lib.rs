@@ -72,6 +72,7 @@ mod schema_facts;
 mod sqlite;
 mod statement;
 mod statistics;
+mod storage;
 mod sync;
 mod tally;
 #[cfg(feature = "testing")]

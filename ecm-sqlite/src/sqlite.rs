@@ -1,9 +1,10 @@
 use crate::{
     JournalMode, SqliteConfig, SqliteConnection, anchor, fault, follower::Follower, generation::Generation,
-    governor::Governor, lineage::Term, location::Location, open,
+    governor::Governor, lineage::Term, location::Location, open, storage,
 };
 use ecm_core::{
-    Abilities, Access, Backend, Clock, Failure, Fault, Follow, ForeignWrites, LogObserver, LogStatus, Position, Time,
+    Abilities, Access, Backend, Clock, Concern, Failure, Fault, Follow, ForeignWrites, LogObserver, LogStatus,
+    Position, Time,
 };
 use std::{
     error::Error as StdError,
@@ -287,6 +288,21 @@ impl Backend for Sqlite {
 
     fn position(&self) -> Option<Position> {
         Some(self.shared.position())
+    }
+
+    /// As the trait says. A thorough look is `PRAGMA quick_check`, which keeps a snapshot for as long as it takes. A
+    /// storage counts as nearly full with less than 64 MiB, a log as long with more than that, and more than the file.
+    fn examine(
+        &self,
+        connection: &mut SqliteConnection,
+        written: bool,
+        thorough: bool,
+    ) -> Result<Vec<Concern>, Failure> {
+        let mut concerns = self.path().map(|file| storage::concerns(file, written)).unwrap_or_default();
+        if thorough {
+            concerns.extend(connection.damage()?.map(|what| Concern::Damaged { what }));
+        }
+        Ok(concerns)
     }
 
     fn describe(&self) -> String {

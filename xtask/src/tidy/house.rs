@@ -36,6 +36,7 @@ pub(crate) const HOUSE: House = House {
         ("rusqlite", &["ecm-sqlite"]),
         ("libsqlite3-sys", &["ecm-sqlite"]),
         ("sqlite3-parser", &["ecm-sqlite"]),
+        ("rustix", &["ecm-sqlite"]),
         ("prometheus-client", &["ecm-metrics"]),
         ("quick_cache", &["ecm-cache"]),
         ("crossbeam-utils", &["ecm-cache"]),
