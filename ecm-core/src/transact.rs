@@ -39,6 +39,13 @@ pub trait Transact: Connection {
         Written::Everything
     }
 
+    /// What the last transaction itself has written, and where the database stood when it began, from when on nobody else
+    /// could commit: asked where [`written`](Transact::written) told everything. For whoever has accounted for all that was
+    /// committed until then, others included, that is all there is. `None`, the default, if it is not known exactly.
+    fn written_from(&mut self) -> Option<(Stamp, Written)> {
+        None
+    }
+
     /// Where the database stood right after the last transaction, of which [`written`](Transact::written) has told: as
     /// [`DataVersion::now`](crate::DataVersion::now) would have told it. `None` if that is not known.
     fn stamp(&self) -> Option<Stamp> {

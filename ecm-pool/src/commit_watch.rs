@@ -17,8 +17,9 @@ pub trait CommitWatch: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug)]
 pub enum CommitEnd<'a> {
     /// It is there. This is what was written, with what others have written since the last one, and where the
-    /// database stood right after it, if that is known.
-    Committed(&'a Written, Option<Stamp>),
+    /// database stood right after it, if that is known. Where it is everything, also what the transaction itself has
+    /// written, and where the database stood when that began, if those are known.
+    Committed(&'a Written, Option<Stamp>, Option<&'a (Stamp, Written)>),
     /// Nothing of it is there, nor will be.
     RolledBack,
     /// Nobody knows whether it is there, or will be.

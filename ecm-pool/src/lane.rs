@@ -14,7 +14,7 @@ use crate::{
 };
 use ecm_core::{
     Access, Alarm, Backend, Commit, Connection, Durability, Error, Failure, Fault, Loan, PoolStatus, Position, Time,
-    Transact,
+    Transact, Written,
 };
 use std::{
     fmt,
@@ -428,7 +428,8 @@ where
             match &commit {
                 Commit::Done(_) => {
                     let written = writer.written();
-                    committing.end(CommitEnd::Committed(&written, writer.stamp()));
+                    let own = if written == Written::Everything { writer.written_from() } else { None };
+                    committing.end(CommitEnd::Committed(&written, writer.stamp(), own.as_ref()));
                 }
                 Commit::RolledBack(_) => committing.end(CommitEnd::RolledBack),
                 Commit::Unknown(_) => committing.end(CommitEnd::Unknown),

@@ -77,6 +77,8 @@ pub(crate) struct Course {
     pub(crate) begun: Option<Header>,
     /// Whether nobody else has committed since `known`, up to the last commit.
     pub(crate) alone: bool,
+    /// Whether nobody else has committed since `begun`, up to the last commit.
+    pub(crate) follows: bool,
 }
 
 /// Stops what runs on a connection, from another thread.

@@ -57,6 +57,7 @@ impl Transact for SqliteConnection {
         handle::forget_last_insert_rowid(&db.connection);
         self.course.begun = begun;
         self.course.alone = false;
+        self.course.follows = false;
         Ok(())
     }
 
@@ -165,17 +166,13 @@ impl Transact for SqliteConnection {
     /// As the trait says. The tables are known exactly where the database has a log: its state tells
     /// whether somebody else has committed, and SQLite tells what the statements write that ran.
     fn written(&mut self) -> Written {
-        let exactly = std::mem::take(&mut self.course.alone) && !self.db_ref().is_marked();
-        let moved = self.course.known != self.course.begun;
-        let db = self.db_ref();
-        match db.guard.writes() {
-            Some(mut writes) if exactly => match writes.written(&self.facts) {
-                // Something was written of which no statement has told.
-                Written::Tables(tables) if tables.is_empty() && moved => Written::Everything,
-                written => written,
-            },
-            _ => Written::Everything,
-        }
+        if std::mem::take(&mut self.course.alone) { self.own_writes() } else { Written::Everything }
+    }
+
+    fn written_from(&mut self) -> Option<(Stamp, Written)> {
+        let begun = self.course.begun.filter(|_| std::mem::take(&mut self.course.follows))?;
+        let written = self.own_writes();
+        (written != Written::Everything).then(|| (begun.stamp(), written))
     }
 
     fn stamp(&self) -> Option<Stamp> {
@@ -317,12 +314,27 @@ impl SqliteConnection {
         let db = self.db_ref();
         let last_frame = db.guard.take_committed_at();
         let now = db.connection.look().map(|look| look.header);
-        let alone = match (self.course.known, self.course.begun, now) {
-            (Some(known), Some(begun), Some(now)) => known == begun && now.follows(&begun, last_frame),
+        let follows = match (self.course.begun, now) {
+            (Some(begun), Some(now)) => now.follows(&begun, last_frame),
             _ => false,
         };
-        self.course.alone = alone;
+        self.course.alone = follows && self.course.known == self.course.begun;
+        self.course.follows = follows;
         self.course.known = now;
+    }
+
+    /// What the statements of the last transaction have written; everything if something else has, too.
+    fn own_writes(&self) -> Written {
+        let moved = self.course.known != self.course.begun;
+        let db = self.db_ref();
+        match db.guard.writes() {
+            Some(mut writes) if !db.is_marked() => match writes.written(&self.facts) {
+                // Something was written of which no statement has told.
+                Written::Tables(tables) if tables.is_empty() && moved => Written::Everything,
+                written => written,
+            },
+            _ => Written::Everything,
+        }
     }
 
     /// Leaves the transaction, if one is left, and everything that belonged to it.

@@ -67,14 +67,14 @@ impl Header {
     /// last frame was `last_frame`, or 0 if it wrote nothing: nobody else has committed since.
     ///
     /// The count of commits alone would not do: a recovery sets it back. After the log was begun anew
-    /// its salts differ, and it is shorter; where it is not, the answer is no, to be sure.
+    /// its salts differ, and it is shorter, or it was empty before; where it is neither, the answer is no, to be sure.
     pub(crate) fn follows(&self, before: &Self, last_frame: u32) -> bool {
         if last_frame == 0 {
             return self == before;
         }
         self.commits() == before.commits().wrapping_add(1)
             && self.last_frame() == last_frame
-            && (self.salts() == before.salts() || last_frame < before.last_frame())
+            && (self.salts() == before.salts() || last_frame < before.last_frame() || before.last_frame() == 0)
     }
 
     /// Tells one log from the next, which is begun where it was.
@@ -242,6 +242,12 @@ mod tests {
         let before = header(7, 20, 1);
         assert!(header(8, 23, 1).follows(&before, 23));
         assert!(header(8, 3, 2).follows(&before, 3), "the log was begun anew");
+        let empty = header(7, 0, 1);
+        assert!(header(8, 3, 2).follows(&empty, 3), "the log was begun");
+        assert!(
+            !header(9, 3, 2).follows(&empty, 3) && !header(8, 4, 2).follows(&empty, 3),
+            "and somebody else has gone on"
+        );
         assert!(!header(9, 25, 1).follows(&before, 23), "somebody has committed after it");
         assert!(!header(8, 25, 1).follows(&before, 23), "a recovery has set the count back");
         assert!(!header(8, 23, 2).follows(&before, 23), "another log, as long as this one");

@@ -2,7 +2,10 @@
 
 mod support;
 
-use ecm_core::{CheckIn, Commit, Connection, Durability, Loan, Member, Time, Transact, Written, WrittenTable};
+use ecm_core::{
+    Backend, CheckIn, Commit, Connection, Durability, ForeignWrites, Loan, Member, Time, Transact, Written,
+    WrittenTable,
+};
 use ecm_sqlite::{JournalMode, SqliteConfig, SqliteConnection, Tx};
 use std::io::Write as _;
 use support::{Place, begin, done, prepared, read};
@@ -254,6 +257,31 @@ fn a_member_that_was_undone_does_not_count_and_a_failed_commit_tells_everything(
     writer.roll_back().unwrap();
     assert!(matches!(writer.commit(), Commit::RolledBack(_)));
     assert_eq!(writer.written(), Written::Everything);
+}
+
+#[test]
+fn what_it_has_written_itself_is_told_with_where_it_has_begun_whatever_others_did_before() {
+    let (place, mut first) = place();
+    let seen = place.database.foreign_writes(&place.clock).unwrap();
+    let ForeignWrites::Seen(version) = seen else { panic!("it has a log") };
+    let mut second = place.writer();
+    for writer in [&mut second, &mut first] {
+        let before = version.now().unwrap();
+        begin(writer);
+        writer.tx().execute("insert into plain(v) values (5)", []).unwrap();
+        done(writer.commit());
+        assert_eq!(writer.written(), Written::Everything, "others have written since its last, or it is its first");
+        assert_eq!(writer.written_from(), Some((before, tables(["plain"]))));
+        assert_eq!(writer.written_from(), None, "it is told once");
+        writer.check_in();
+    }
+    begin(&mut second);
+    second.tx().execute_batch("create table fresh(a)").unwrap();
+    done(second.commit());
+    assert_eq!((second.written(), second.written_from()), (Written::Everything, None));
+    begin(&mut second);
+    second.roll_back().unwrap();
+    assert_eq!(second.written_from(), None);
 }
 
 #[test]

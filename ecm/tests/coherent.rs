@@ -94,6 +94,27 @@ fn whatever_a_stranger_does_to_the_file_serves_nothing_old() {
 }
 
 #[test]
+fn the_first_commit_of_a_manager_and_one_after_a_strangers_leave_what_they_have_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    drop(filled(Sqlite::open(&path)));
+    let (manager, stranger) = (managed(Sqlite::open(&path)), stranger(&path));
+    let write = || manager.execute("UPDATE u SET v = v || '.'").wait().unwrap();
+    keep(&manager, ONE);
+    write();
+    assert!(is_kept(&manager, ONE));
+    stranger.execute("UPDATE t SET v = 'new' WHERE k = 1", []).unwrap();
+    assert_eq!(ask(&manager, ONE), "new");
+    keep(&manager, ONE);
+    write();
+    assert!(is_kept(&manager, ONE));
+    stranger.execute("UPDATE t SET v = 'newer' WHERE k = 1", []).unwrap();
+    // Nobody has looked since.
+    write();
+    assert_eq!(ask(&manager, ONE), "newer");
+}
+
+#[test]
 fn two_managers_of_one_database_see_what_the_other_one_commits() {
     let folder = tempfile::tempdir().unwrap();
     for database in [Sqlite::open(folder.path().join("a.db")), Sqlite::memory()] {

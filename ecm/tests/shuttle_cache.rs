@@ -77,7 +77,7 @@ struct Bench {
 }
 
 /// How many schedules of each scenario.
-const ROUNDS: usize = 7_200;
+const ROUNDS: usize = 6_720;
 
 type Action = Box<dyn FnOnce(&Bench) + Send>;
 
@@ -241,6 +241,15 @@ fn writes_beside(times: i64) -> Action {
     })
 }
 
+/// Commits another row than the one that is asked for, which is told apart from it.
+fn writes_another_row(times: i64) -> Action {
+    Box::new(move |bench| {
+        for number in 0..times {
+            bench.manager.execute("set 8").bind(number).wait().unwrap();
+        }
+    })
+}
+
 fn changes_schema() -> Action {
     Box::new(|bench| {
         bench.primaries[0].change_schema_elsewhere();
@@ -319,6 +328,7 @@ fn nothing_old_is_served_beside_commits_that_several_share_and_what_is_rolled_ba
 fn nothing_old_is_served_beside_somebody_who_is_not_known() {
     in_schedules(SEEN, || vec![asks(3, CURRENT), asks(2, CURRENT), writes_elsewhere(&[2, 3, 4])]);
     in_schedules(SEEN, || vec![asks(4, CURRENT), adds(2), writes_beside(2)]);
+    in_schedules(SEEN, || vec![asks(4, CURRENT), writes_another_row(2), writes_elsewhere(&[2, 3])]);
     in_schedules(SEEN, || vec![asks(4, CURRENT), adds(1), changes_schema()]);
     in_schedules(SEEN, || vec![asks(4, CURRENT), asks(2, CURRENT), exchanges_file()]);
 }

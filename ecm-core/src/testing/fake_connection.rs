@@ -45,6 +45,8 @@ pub struct FakeDb {
     follows_rows: Cell<bool>,
     /// What the last transaction has written.
     told: RefCell<Written>,
+    /// The same of it alone, and the version that it was committed to; `None` unless that is to be told.
+    own: RefCell<Option<(Stamp, Written)>>,
     /// The version right after it.
     own_version: Cell<Option<u64>>,
     /// What was written before each part that is under way, the innermost last.
@@ -90,6 +92,7 @@ impl FakeConnection {
             written: RefCell::default(),
             follows_rows: Cell::new(false),
             told: RefCell::default(),
+            own: RefCell::default(),
             own_version: Cell::new(None),
             savepoint: RefCell::default(),
             parts: RefCell::default(),
@@ -453,7 +456,10 @@ impl Transact for FakeConnection {
         }
         let written = self.tx.db.written.take().unwrap_or_default();
         let is_known = state.tells_writes && self.tx.own_version.get() == Some(state.version);
-        self.tx.told.replace(if is_known { self.tx.numbers(written.keys()) } else { Written::Everything });
+        let numbers = self.tx.numbers(written.keys());
+        let own = state.tells_writes.then(|| (Stamp([state.version, 0, 0, 0, 0, 0]), numbers.clone()));
+        self.tx.own.replace(own);
+        self.tx.told.replace(if is_known { numbers } else { Written::Everything });
         state.data.extend(written);
         state.counts.commits += 1;
         state.version += 1;
@@ -476,6 +482,10 @@ impl Transact for FakeConnection {
 
     fn written(&mut self) -> Written {
         self.tx.told.borrow().clone()
+    }
+
+    fn written_from(&mut self) -> Option<(Stamp, Written)> {
+        self.tx.own.take()
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -260,6 +260,11 @@ impl Currency {
         }
     }
 
+    /// Whether the schema was looked at since it may have changed last.
+    fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::SeqCst) == self.doubts.load(Ordering::SeqCst)
+    }
+
     /// Asks for rows no longer if nobody has depended on them for a while.
     fn consider_rows(&self) {
         let commits = self.commits.fetch_add(1, Ordering::SeqCst);
@@ -284,14 +289,17 @@ impl CommitWatch for Currency {
 
     fn ended(&self, writes: &Written, end: CommitEnd<'_>) {
         match end {
-            CommitEnd::Committed(written, stamp) => {
+            CommitEnd::Committed(written, stamp, own) => {
+                // Where all that was committed before it is accounted for, what it has written itself is all there is:
+                // also in the first transaction of a connection, which cannot know of others by itself.
+                let own = own.filter(|(began, _)| self.is_settled() && self.known.is(began));
+                let written = own.map_or(written, |(_, written)| written);
                 self.marks.committed(written);
                 // Whoever keeps the next result finds out whether the schema is another one.
                 if *written == Written::Everything {
                     self.doubts.fetch_add(1, Ordering::SeqCst);
                 }
-                let settled = self.settled.load(Ordering::SeqCst) == self.doubts.load(Ordering::SeqCst);
-                if let Some(stamp) = stamp.filter(|_| settled) {
+                if let Some(stamp) = stamp.filter(|_| self.is_settled()) {
                     self.known.set(&stamp);
                 }
                 self.consider_rows();

@@ -84,7 +84,7 @@ fn read_rows(currency: &Currency, rows: &[ValueRef<'_>]) -> Box<[TableVersion]> 
 fn commit(told: &Told, currency: &Currency, writes: &Written) {
     currency.committing(writes);
     let stamp = told.publish();
-    currency.ended(writes, CommitEnd::Committed(writes, Some(stamp)));
+    currency.ended(writes, CommitEnd::Committed(writes, Some(stamp), None));
 }
 
 #[test]
@@ -112,13 +112,38 @@ fn a_commit_moves_its_tables_and_no_others_and_hides_them_meanwhile() {
         let stamp = told.publish();
         assert!(!currency.is_current(&a) && !currency.is_current(&both));
         assert_eq!(currency.is_current(&b), told.alone, "which commit it is that is visible is known afterwards");
-        currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp)));
+        currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp), None));
         assert!(!currency.is_current(&a) && !currency.is_current(&both) && currency.is_current(&b));
         currency.committing(&writes);
         let stamp = told.publish();
-        currency.ended(&writes, CommitEnd::Committed(&Written::Everything, Some(stamp)));
+        currency.ended(&writes, CommitEnd::Committed(&Written::Everything, Some(stamp), None));
         assert!(!currency.is_current(&b), "somebody else has committed too");
     }
+}
+
+#[test]
+fn what_a_commit_has_written_itself_is_all_there_is_where_everything_before_it_is_accounted_for() {
+    let (told, currency) = among_others();
+    let commit = |began: Stamp| {
+        let own = (began, tables(&["a"]));
+        currency.committing(&Written::Everything);
+        let stamp = told.publish();
+        currency.ended(&Written::Everything, CommitEnd::Committed(&Written::Everything, Some(stamp), Some(&own)));
+    };
+    let [a, b] = [&["a"], &["b"]].map(|names| read(&currency, names).unwrap());
+    commit(told.stamp());
+    assert!(!currency.is_current(&a) && currency.is_current(&b), "the first one of a connection");
+    // Somebody else has committed, and nobody has accounted for that.
+    commit(told.publish());
+    assert!(!currency.is_current(&b));
+    let b = read(&currency, &["b"]).unwrap();
+    assert!(currency.is_current(&b));
+    commit(told.stamp());
+    assert!(currency.is_current(&b), "it is accounted for by now");
+    told.publish();
+    let b = read(&currency, &["b"]).unwrap();
+    commit(told.stamp());
+    assert!(currency.is_current(&b), "whoever has kept something since has accounted for it");
 }
 
 #[test]
@@ -130,7 +155,7 @@ fn what_is_read_in_the_middle_of_a_commit_is_not_current_after_it() {
         let before = read(&currency, &["a"]);
         let stamp = told.publish();
         let after = read(&currency, &["a"]);
-        currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp)));
+        currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp), None));
         for versions in [before, after].into_iter().flatten() {
             assert!(!currency.is_current(&versions));
         }
@@ -191,7 +216,7 @@ fn a_commit_of_ours_that_is_under_way_is_not_taken_for_one_of_somebody_else() {
     currency.committing(&writes);
     let stamp = told.publish();
     assert!(read(&currency, &["b"]).is_none(), "nothing is kept for this moment");
-    currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp)));
+    currency.ended(&writes, CommitEnd::Committed(&writes, Some(stamp), None));
     assert!(currency.is_current(&b), "what does not depend on it goes on");
 }
 
