@@ -18,7 +18,7 @@ use crate::{
     problem::Problem,
 };
 use ecm::{
-    ConnectionManager, Database, LoadBalanceStrategy, ManagerConfig,
+    ConnectionManager, Database, LoadBalanceStrategy, ManagerConfig, PoolConfig,
     breaker::{ConsecutiveFailures, ConsecutiveFailuresConfig},
     sqlite::{Sqlite, rusqlite},
 };
@@ -89,7 +89,10 @@ fn measure(options: &DemoOptions, files: &Files, progress: Progress) -> Result<R
         progress.say("copying the primary to the replica while it is in use, by online backup");
         store::copy(&manager, files)?;
         replica = Some(files.replica_companions());
-        let database = Database::new("replica", Sqlite::open(files.replica())).read_only(true);
+        // Unchecked: a check would find the damage, and leave it to people to take the replica back into use. Here it is
+        // the breaker that is shown.
+        let pool = PoolConfig { health_check_interval: Duration::ZERO, ..PoolConfig::default() };
+        let database = Database::new("replica", Sqlite::open(files.replica())).read_only(true).pool(pool);
         manager.register(database).map_err(failed("registering the replica"))?;
         before = manager.status();
         let mut damage = Incident::new(&replica_file, &watch, options.seconds);
