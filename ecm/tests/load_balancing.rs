@@ -108,6 +108,22 @@ fn a_balancer_that_was_given_wins_and_its_maker_can_ask_it_why() {
 }
 
 #[test]
+fn a_balancer_that_was_chosen_by_its_name_tells_why_it_picks() {
+    let (clock, builder) = three(LoadBalanceStrategy::Performance);
+    let manager = builder.build().unwrap();
+    assert!(manager.explain_balancing("default").unwrap().decisions.is_empty(), "nobody has asked before");
+    reads(&manager, &clock, 40, [2, 8, 9]);
+    let explanation = manager.explain_balancing("default").unwrap();
+    assert_eq!(explanation.strategy, "performance");
+    let last = explanation.decisions.last().unwrap();
+    let best = last.scores.iter().min_by(|a, b| a.score.total_cmp(&b.score)).unwrap();
+    assert_eq!((last.scores.len(), &best.database), (3, &last.picked), "{explanation:?}");
+    manager.apply("enable_load_balancing", "false").unwrap();
+    assert!(manager.explain_balancing("default").unwrap().strategy.starts_with("off"));
+    assert_eq!(manager.explain_balancing("none").unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
 fn reads_stay_with_a_tag_while_somebody_there_can_serve_them() {
     let database = |name: &str, tag: &str| Database::new(name, Fake::new()).read_only(name != "a").tag(tag);
     let manager = ConnectionManager::<Fake>::builder_for()

@@ -5,7 +5,7 @@ use crate::{
     health::{self, Checker},
     topology::{Member, Target},
 };
-use ecm_core::{Backend, Error, Health, Transact};
+use ecm_core::{Backend, Error, Explanation, Health, Transact};
 use std::sync::Arc;
 
 impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
@@ -27,6 +27,36 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     pub fn health(&self) -> Vec<(Arc<str>, Health)> {
         let members = self.0.topologies.current().members();
         members.map(|member| (Arc::clone(&member.info.name), member.record.health())).collect()
+    }
+
+    /// Why the balancer of a group has picked what it has picked last: by which strategy, what it has changed its mind
+    /// about, some picks with the scores that were compared.
+    ///
+    /// A balancer may begin to write down its picks when it is asked for the first time, and stop when nobody has come
+    /// back for some; those of `ecm::balancer` keep the last 32 of the next 1,000.
+    ///
+    /// ```
+    /// # #[cfg(feature = "standard")] {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = ecm::ConnectionManager::open(":memory:")?;
+    /// assert_eq!(manager.explain_balancing("default")?.strategy, "performance");
+    /// manager.apply("load_balance_strategy", "round_robin")?;
+    /// assert_eq!(manager.explain_balancing("default")?.strategy, "round_robin");
+    /// # Ok(()) }
+    /// # main().unwrap();
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](ecm_core::Kind::NotFound): no database of that group has ever been registered.
+    pub fn explain_balancing(&self, group: &str) -> Result<Explanation, Error> {
+        let topology = self.0.topologies.current();
+        let (group, _) = topology.resolve(Target::Group(group))?;
+        Ok(if topology.config.enable_load_balancing {
+            group.shared.balancer.explain()
+        } else {
+            Explanation::new("off: the highest priority that is fit")
+        })
     }
 
     /// Takes a database back into use that was found damaged, and has its breakers try it, whatever they have counted.
