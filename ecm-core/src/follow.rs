@@ -77,6 +77,8 @@ pub enum Relation {
         /// The position that it had of the source by then; what the source has committed later is not in it.
         reached: Position,
     },
+    /// It is a copy of another database, which has taken the place of the source: that one has to be copied. Why.
+    Ahead(String),
     /// It holds something else, which must not be overwritten: why.
     Foreign(String),
 }

@@ -83,7 +83,7 @@ pub use prepared::{Analysis, Prepared, RowKeys};
 pub use rows::{Changes, Columns, Flow, Row, Rows};
 pub use savepoints::Savepoints;
 pub use sizing::{FixedSize, Order, PoolLoad, Sizing, Target};
-pub use status::{DatabaseStatus, GroupStatus, PoolStatus, Status};
+pub use status::{DatabaseStatus, GroupStatus, PoolStatus, ReplicaStatus, Role, Status};
 pub use striped::{Striped, thread_number};
 pub use time::Time;
 pub use transact::{Commit, Durability, Member, Transact, Written, WrittenRows, WrittenTable};

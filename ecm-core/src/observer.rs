@@ -44,6 +44,8 @@ impl Interest {
     pub const CACHES: Self = Self(64);
     /// [`Event::Health`].
     pub const HEALTH: Self = Self(128);
+    /// [`Event::Copied`], [`Event::CopyFailed`] and [`Event::Promoted`].
+    pub const REPLICAS: Self = Self(256);
     /// Everything, now and in later versions.
     pub const ALL: Self = Self(u32::MAX);
 
@@ -177,6 +179,32 @@ pub enum Event<'a> {
         /// What is known now.
         health: &'a Health,
     },
+    /// A database was made a copy of the primary of its group as that is now. Not told where nothing had changed.
+    Copied {
+        /// The copy.
+        database: &'a str,
+        /// How long copying took.
+        took: Duration,
+        /// A commit of the primary's that it is known to show, with all before it.
+        position: Position,
+    },
+    /// A database could not be made a copy of the primary of its group, or that could not be looked at. The former copy
+    /// stays in service.
+    CopyFailed {
+        /// The copy.
+        database: &'a str,
+        /// Why.
+        error: &'a str,
+    },
+    /// A copy has become the primary of its group.
+    Promoted {
+        /// The copy.
+        database: &'a str,
+        /// The primary before.
+        instead_of: &'a str,
+        /// How many commits of that are lost; `None` if that is not known.
+        lost: Option<u64>,
+    },
     /// A database was registered.
     Registered {
         /// The database.
@@ -201,6 +229,7 @@ impl Event<'_> {
             Self::Lent { .. } | Self::NotLent { .. } | Self::Returned { .. } => Interest::LOANS,
             Self::LogPinned { .. } | Self::CheckpointFailed { .. } => Interest::LOGS,
             Self::CacheMismatch { .. } => Interest::CACHES,
+            Self::Copied { .. } | Self::CopyFailed { .. } | Self::Promoted { .. } => Interest::REPLICAS,
             Self::Breaker { .. } => Interest::BREAKERS,
             Self::Health { .. } => Interest::HEALTH,
             Self::Registered { .. } | Self::Unregistered { .. } => Interest::DATABASES,
@@ -308,6 +337,9 @@ mod tests {
             (Event::CacheMismatch { group: "default", database, sql: "select 1" }, Interest::CACHES),
             (Event::Breaker { database, access: Access::Read, state: BreakerState::Open }, Interest::BREAKERS),
             (Event::Health { database, health: &Health::new() }, Interest::HEALTH),
+            (Event::Copied { database, took: Duration::ZERO, position: Position::default() }, Interest::REPLICAS),
+            (Event::CopyFailed { database, error: "gone" }, Interest::REPLICAS),
+            (Event::Promoted { database, instead_of: "old", lost: None }, Interest::REPLICAS),
             (Event::Registered { database }, Interest::DATABASES),
             (Event::Unregistered { database }, Interest::DATABASES),
         ];

@@ -77,8 +77,52 @@ pub struct DatabaseStatus {
     pub readers: PoolStatus,
     /// Its connection for writing; `None` for a database that is only read.
     pub writer: Option<PoolStatus>,
+    /// What it is in its group.
+    pub role: Role,
+    /// How far it follows the primary; `None` for one that nobody keeps a copy of another.
+    pub replica: Option<ReplicaStatus>,
     /// Its log; `None` for a database that has none, or that is only read.
     pub log: Option<LogStatus>,
+}
+
+/// What a database is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Role {
+    /// It takes the writes.
+    Primary,
+    /// It is only read.
+    Reader,
+    /// Another database has taken its place: it serves nothing.
+    Superseded,
+}
+
+/// A copy of another database at one moment.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ReplicaStatus {
+    /// The database that it was registered as a copy of.
+    pub of: String,
+    /// Whether it holds a complete copy, so that it may be read.
+    pub readable: bool,
+    /// A commit of the primary's that it is known to show, with all before it.
+    pub position: Position,
+    /// How far it may lag behind, in seconds: everything is in it that was visible so long ago. `None` where that is not
+    /// known, since the copy was made by an earlier process.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "in_seconds"))]
+    pub lag: Option<Duration>,
+    /// Whether it is being copied now.
+    pub copying: bool,
+    /// Copies that were made.
+    pub copies: u64,
+    /// Pages that were copied with them.
+    pub pages: u64,
+    /// Copies that have failed, and looks at the primary.
+    pub failures: u64,
+    /// Why the last one has; `None` if one has succeeded since.
+    pub last_failure: Option<String>,
 }
 
 /// A pool at one moment. `open` is always `idle + lent + opening`.
@@ -161,6 +205,24 @@ impl GroupStatus {
     }
 }
 
+impl ReplicaStatus {
+    /// A copy of which nothing else is known yet.
+    #[must_use]
+    pub fn new(of: impl Into<String>) -> Self {
+        Self {
+            of: of.into(),
+            readable: false,
+            position: Position::default(),
+            lag: None,
+            copying: false,
+            copies: 0,
+            pages: 0,
+            failures: 0,
+            last_failure: None,
+        }
+    }
+}
+
 impl DatabaseStatus {
     /// A database of which nothing else is known yet.
     #[must_use]
@@ -181,6 +243,8 @@ impl DatabaseStatus {
             position: Position::default(),
             readers: PoolStatus::default(),
             writer: None,
+            role: Role::Reader,
+            replica: None,
             log: None,
         }
     }

@@ -2,7 +2,7 @@ use crate::{
     Sqlite,
     fault::{classify, failed, refused},
     handle,
-    lineage::{self, Lineage},
+    lineage::{self, Lineage, path},
     location::Location,
 };
 use ecm_core::{Backend, Copied, Failure, FaultKind, Follow, FollowError, Kind, Position, Relation};
@@ -96,13 +96,16 @@ impl Follower {
                 _ => foreign("holds tables and is no copy: name another file, or delete this one"),
             };
         };
-        if of_source.includes(&of_copy) {
+        if of_source.may_overwrite(&of_copy, &path(&self.copy)) {
             return Ok(Relation::Behind);
         }
+        let later = of_copy.epoch() > of_source.epoch() && of_copy.is_related(&of_source);
         match of_copy.took_over() {
-            Some((since, reached)) if of_copy.epoch() > of_source.epoch() && of_copy.is_related(&of_source) => {
-                Ok(Relation::TookOver { since, reached })
-            }
+            Some((since, reached, at)) if later && at == path(&self.copy) => Ok(Relation::TookOver { since, reached }),
+            Some((_, _, at)) if later => Ok(Relation::Ahead(format!(
+                "the file {place} is a copy of {at}, which has taken over from {}: register that one as well",
+                self.source.describe()
+            ))),
             _ => foreign(
                 "is a copy of another database, or was written on its own after it was copied: it would be lost; name \
                  another file, or delete this one",
@@ -196,7 +199,7 @@ impl Follower {
     fn expect_a_copy(&mut self) -> Result<(), FollowError> {
         match self.compare()? {
             Relation::Empty | Relation::Behind => Ok(()),
-            Relation::Foreign(why) => Err(FollowError::Copy(refused(Kind::Invalid, why))),
+            Relation::Foreign(why) | Relation::Ahead(why) => Err(FollowError::Copy(refused(Kind::Invalid, why))),
             _ => Err(FollowError::Copy(refused(
                 Kind::ReadOnly,
                 format_args!("{} was promoted, and follows nobody any more", self.copy.describe()),
@@ -211,7 +214,7 @@ impl Follower {
         let Some(of_copy) = of_copy else { return Ok(()) };
         let of_source = Lineage::of(reader)
             .map_err(|error| FollowError::Source(failed(format_args!("reading {}", self.source.describe()), error)))?;
-        if of_source.is_some_and(|of_source| of_source.includes(&of_copy)) {
+        if of_source.is_some_and(|of_source| of_source.may_overwrite(&of_copy, &path(&self.copy))) {
             return Ok(());
         }
         let message = format_args!("{} has just been written on its own: it is left as it is", self.copy.describe());
@@ -277,7 +280,11 @@ impl Follow for Follower {
         let term = &self.source.shared.term;
         self.write_source("remembering that it is copied", |writer| {
             // Whoever was told that it takes no writes must not make it look like one that does.
-            if lineage::superseded(writer).is_some() { Ok(()) } else { lineage::begin_run(writer, term) }
+            if lineage::superseded(writer).is_some() {
+                Ok(())
+            } else {
+                lineage::begin_run(writer, term, &path(&self.source))
+            }
         })
     }
 
@@ -326,8 +333,9 @@ impl Follow for Follower {
             }
         }
         let term = &self.copy.shared.term;
-        let taken =
-            copy.pragma_update(None, "synchronous", "full").and_then(|()| lineage::take_over(&copy, term, reached));
+        let taken = copy
+            .pragma_update(None, "synchronous", "full")
+            .and_then(|()| lineage::take_over(&copy, term, reached, &path(&self.copy)));
         taken.map_err(|error| self.copy_failed("taking over with", error))?;
         self.forget();
         Ok(self.copy.shared.position())

@@ -11,7 +11,7 @@ use crate::{
     mapping,
     version::check_version,
 };
-use ecm_core::{Access, Backend as _, Clock, Failure, FaultKind, Kind};
+use ecm_core::{Access, Clock, Failure, FaultKind, Kind};
 use rusqlite::{Connection, MAIN_DB, OpenFlags, ffi, hooks::Wal, types::Value};
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -32,7 +32,7 @@ pub(crate) fn connect(database: &Sqlite, access: Access, clock: &Arc<dyn Clock>)
         database.shared.will_be_written();
         let _entered = guard.enter(Mode::End);
         guard.allow_commit(true);
-        lineage::arrive(&connection, &database.shared.term, &database.describe())?;
+        lineage::arrive(&connection, database)?;
         guard.allow_commit(false);
     }
     SqliteConnection::new(connection, access, guard, database, presence, generation)

@@ -350,3 +350,27 @@ fn a_source_that_could_not_be_told_of_its_successor_is_not_taken_for_the_newer_o
     let mut back = pair.source.follow(&pair.copy, &pair.clock).unwrap();
     assert!(matches!(back.relation().unwrap(), Relation::Foreign(_)), "its own rows would be lost");
 }
+
+#[test]
+fn a_copy_of_a_copy_that_took_over_is_not_taken_for_that_one() {
+    let pair = Pair::new();
+    let mut follower = pair.follower();
+    follower.begin().unwrap();
+    let reached = pair.add(1);
+    whole(&mut *follower);
+    follower.take_over(reached).unwrap();
+    let third = Sqlite::open(pair.path("third.db"));
+    let mut of_copy = third.follow(&pair.copy, &pair.clock).unwrap();
+    whole(&mut *of_copy);
+    assert_eq!(of_copy.relation().unwrap(), Relation::Behind);
+    let mut of_source = third.follow(&pair.source, &pair.clock).unwrap();
+    let relation = of_source.relation().unwrap();
+    assert!(matches!(&relation, Relation::Ahead(why) if why.contains("copy.db")), "{relation:?}");
+    of_source.copy(16, &mut |_| true).unwrap_err();
+    // It can take over in its turn.
+    let since = of_copy.take_over(reached).unwrap();
+    assert_eq!(
+        (since.epoch, of_source.relation().unwrap()),
+        (2, Relation::TookOver { since, reached: Position { epoch: 1, ..reached } })
+    );
+}

@@ -22,7 +22,7 @@ use ecm_core::{
 use std::{
     fmt,
     sync::{
-        Arc, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, AtomicU64},
     },
 };
@@ -230,6 +230,7 @@ impl<B: Backend<Connection: Transact>> Builder<B> {
             topologies: Versions::new(Topology::new(self.config, cache, vec![default_group])),
             recipes,
             closed: AtomicBool::new(false),
+            promoting: Mutex::default(),
         });
         self.databases.into_iter().try_for_each(|database| shared.register(database))?;
         Ok(ConnectionManager::new(shared))

@@ -13,7 +13,8 @@ use crate::{
     unit_of_work::under_way::Place,
 };
 use ecm_core::{
-    Backend, CallKind, CallReport, Context, Durability, Error, Event, Interest, Loan, Mask, Observer, Time, Transact,
+    Backend, CallKind, CallReport, Context, Durability, Error, Event, Executed, Interest, Kind, Loan, Mask, Observer,
+    Time, Transact,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -152,9 +153,15 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     #[inline]
     pub(crate) fn wait_with_progress(mut self) -> (Result<J::Output, Error>, Progress<'m>) {
         let began = self.manager.clock.now();
-        let topology = self.manager.topologies.current();
+        let mut topology = self.manager.topologies.current();
         let mut progress = Progress::default();
-        let result = self.serve(topology, began, &mut progress);
+        let mut result = self.serve(topology, began, &mut progress);
+        while let Err(error) = &result
+            && let Some(next) = self.moved_on(topology, error)
+        {
+            topology = next;
+            result = self.serve(topology, began, &mut progress);
+        }
         if self.floor.seen.is_some()
             && let Ok((group, _)) = topology.resolve(self.target)
         {
@@ -169,6 +176,19 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         }
     }
 
+    /// The present version, where the call found its database closed because another one has taken its place
+    /// meanwhile: nothing of the call has run.
+    #[cold]
+    fn moved_on(&self, topology: &'m Topology<B>, error: &Error) -> Option<&'m Topology<B>> {
+        let closed = error.kind() == Kind::Closed && error.executed() == Executed::No && error.location().is_none();
+        let next = self.manager.topologies.current();
+        let primary = |topology: &'m Topology<B>| {
+            let (group, _) = topology.resolve(self.target).ok()?;
+            Some((group.shared.id, group.term()))
+        };
+        (closed && self.manager.is_open() && primary(topology) != primary(next)).then_some(next)
+    }
+
     #[inline]
     pub(crate) fn serve(
         &mut self,
@@ -179,6 +199,9 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         self.manager.check_open()?;
         let found = topology.resolve(self.target)?;
         let (group, _) = found;
+        if !self.floor.is_none() {
+            self.floor.expect_nothing_lost(group)?;
+        }
         let deadline = self.deadline(began);
         // Before a statement is looked up: what is known of it may be cleared meanwhile.
         let clears = group.shared.statements.clears();

@@ -1,6 +1,7 @@
 #[cfg(feature = "sqlite")]
 use ecm_sqlite::Sqlite;
 
+use crate::Replica;
 use ecm_core::{Backend, InvalidConfig, Node};
 use ecm_pool::PoolConfig;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct DatabaseInfo {
     pub read_only: bool,
     /// Free words.
     pub tags: Vec<Box<str>>,
+    /// How it follows the primary of its group; `None` where nobody keeps it a copy.
+    pub replica: Option<Replica>,
     /// How its connections are pooled, and when its breaker acts.
     pub pool: PoolConfig,
 }
@@ -98,6 +101,15 @@ impl<B: Backend> Database<B> {
         self
     }
 
+    /// Keeps it a copy of the primary of its group, and with that [`read_only`](Self::read_only): see [`Replica`]. It
+    /// serves reads once it holds its first copy, which is made before registering it returns. What is at its place
+    /// and is no copy of that database is not overwritten: registering it fails.
+    #[must_use]
+    pub fn replica(mut self, replica: Replica) -> Self {
+        self.info.replica = Some(replica);
+        self.read_only(true)
+    }
+
     /// Adds a free word, for balancers that filter and for people.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Box<str>>) -> Self {
@@ -126,6 +138,12 @@ impl<B: Backend> Database<B> {
         if self.info.weight == 0 {
             return Err(InvalidConfig::new("weight", 0, "at least 1"));
         }
+        if let Some(replica) = &self.info.replica {
+            replica.check()?;
+            if !self.info.read_only {
+                return Err(InvalidConfig::new("read_only", false, "true for a replica: it is promoted to be written"));
+            }
+        }
         self.info.pool.check()
     }
 }
@@ -139,6 +157,7 @@ impl DatabaseInfo {
             weight: 1,
             read_only: false,
             tags: Vec::new(),
+            replica: None,
             pool: PoolConfig::default(),
         }
     }

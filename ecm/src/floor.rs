@@ -1,7 +1,7 @@
 use crate::{
     manager::Shared,
     route::Progress,
-    seen::Seen,
+    seen::{Mark, Seen},
     topology::{Group, Member},
 };
 use ecm_core::{Backend, Error, Kind, Mask, Position, Transact};
@@ -26,20 +26,48 @@ impl Floor<'_> {
     #[cold]
     pub(crate) fn fit<B: Backend<Connection: Transact>>(&self, group: &Group<B>, asked: Mask) -> Result<Mask, Error> {
         let seen = self.seen.and_then(|seen| seen.in_group(group.shared.id));
-        let primary = group.source();
         let shows = |index: &usize| {
+            let is_source = Some(*index) == group.source();
             let member = &*group.members[*index];
-            self.position <= position(member, Some(*index) == primary)
-                // A primary has all that anybody has seen; of another database it is not known.
-                && (seen.is_none() || Some(*index) == primary)
+            self.position <= position(member, is_source) && (is_source || seen.is_none_or(|mark| mark.is_in(member)))
         };
         let fit: Mask = asked.iter().filter(shows).collect();
         if fit.is_empty() && !asked.is_empty() { Err(self.nothing_shows_it(group, asked)) } else { Ok(fit) }
     }
 
+    /// What a former primary has committed may have gone with it: then nothing is done for the call, and its session
+    /// does not go on as if nothing had been.
+    #[cold]
+    pub(crate) fn expect_nothing_lost<B: Backend<Connection: Transact>>(&self, group: &Group<B>) -> Result<(), Error> {
+        let seen = self.seen.and_then(|seen| seen.in_group(group.shared.id));
+        let Position { epoch, commit } = self.position;
+        for succession in group.successions.iter() {
+            let new = succession.since.epoch;
+            if succession.reached.epoch == epoch && commit > succession.reached.commit {
+                let message = format_args!(
+                    "commit {commit} of epoch {epoch} is lost: the primary of epoch {new} took over with commit {} as \
+                     the last one that it is known to have; look at the data, and write it again",
+                    succession.reached.commit
+                );
+                return Err(Error::new(Kind::Unavailable, message));
+            }
+            let may_be_lost = |mark: Mark| {
+                let is_of_copy = mark.from.is_some() && mark.from == succession.copy;
+                mark.term < new && mark.at >= succession.complete_until && !is_of_copy
+            };
+            if seen.is_some_and(may_be_lost) {
+                let message = format_args!(
+                    "the session may have seen what is lost since the primary of epoch {new} took over: begin \
+                     another session, which sees what there is"
+                );
+                return Err(Error::new(Kind::Unavailable, message));
+            }
+        }
+        Ok(())
+    }
+
     fn nothing_shows_it<B: Backend<Connection: Transact>>(&self, group: &Group<B>, asked: Mask) -> Error {
-        let primary = group.source();
-        let of = |index: usize| position(&group.members[index], Some(index) == primary);
+        let of = |index: usize| position(&group.members[index], Some(index) == group.source());
         let furthest = asked.iter().max_by_key(|index| of(*index)).unwrap_or_default();
         let (name, at) = (&group.members[furthest].info.name, of(furthest));
         let group = &group.shared.name;
@@ -67,13 +95,34 @@ impl Floor<'_> {
         progress: &Progress<'_>,
     ) {
         let Some(seen) = self.seen.filter(|_| progress.database.is_some() || progress.cached.is_some()) else { return };
-        // After the answer: it shows nothing that has been written since.
-        let now = progress.ended.unwrap_or_else(|| manager.clock.now());
-        seen.saw(group.shared.id, now, progress.position);
+        let answered = group.nodes.iter().position(|node| Some(&*node.name) == progress.database);
+        let following = answered.filter(|&index| !group.nodes[index].writable);
+        let following = following.and_then(|index| group.members[index].following.as_deref());
+        let (at, from) = match following {
+            Some(following) => (following.ceiling(), Some(following.id)),
+            // After the answer: it shows nothing that has been written since.
+            None => (progress.ended.unwrap_or_else(|| manager.clock.now()), None),
+        };
+        let position = progress.position.unwrap_or_default();
+        seen.saw(group.shared.id, Mark { at, from, position, term: group.term() });
     }
 }
 
-/// How far a database is known to have come: unless it is the one that is written, nothing is known.
-fn position<B: Backend<Connection: Transact>>(member: &Member<B>, is_primary: bool) -> Position {
-    if is_primary { member.backend.position().unwrap_or_else(|| member.position()) } else { Position::default() }
+/// How far a database is known to have come: of one that nobody keeps a copy, nothing is known unless it is written.
+fn position<B: Backend<Connection: Transact>>(member: &Member<B>, is_source: bool) -> Position {
+    if is_source {
+        return member.backend.position().unwrap_or_else(|| member.position());
+    }
+    let reached = member.following.as_ref().and_then(|following| following.reached());
+    reached.map(|reached| reached.position).unwrap_or_default()
+}
+
+impl Mark {
+    /// Whether a database that is a copy shows all that was seen.
+    fn is_in<B: Backend<Connection: Transact>>(&self, member: &Member<B>) -> bool {
+        let Some(following) = &member.following else { return false };
+        let as_of = following.reached().and_then(|reached| reached.as_of);
+        // What it was itself has shown it goes on showing.
+        self.from == Some(following.id) || as_of.is_some_and(|as_of| as_of > self.at)
+    }
 }

@@ -327,7 +327,7 @@ fn look<B: Backend<Connection: Transact>>(
     let asked = clock.now();
     connection.ping()?;
     let took = clock.now().since(asked);
-    let written = member.writer.is_some();
+    let written = member.writer.get().is_some();
     let concerns = member.backend.examine(&mut connection, written, thorough)?;
     if connection.stopped() {
         return Err(Failure::msg(format_args!("it has not answered a check within {PATIENCE:?}")));
@@ -347,7 +347,7 @@ fn recovers<B: Backend<Connection: Transact>>(manager: &Shared<B>, member: &Memb
     }
     member.breaker.try_again(now);
     member.breaker.tell(&member.info.name, &manager.observers);
-    if writable && member.writer.is_some() {
+    if writable && member.writer.get().is_some() {
         member.write_breaker.try_again(now);
         member.write_breaker.tell(&member.info.name, &manager.observers);
     }

@@ -59,6 +59,7 @@ mod database;
 mod decode;
 mod explanation;
 mod floor;
+mod following;
 mod handle;
 mod health;
 mod idempotent;
@@ -73,8 +74,10 @@ mod open;
 mod parameter;
 mod pause;
 mod positioned;
+mod promotion;
 mod registry;
 mod repeats;
+mod replica;
 mod report;
 mod rereads;
 mod retry_budget;
@@ -85,6 +88,7 @@ mod shelf;
 pub mod single_flight;
 mod start;
 pub mod statement;
+mod status;
 mod store;
 mod supplied;
 mod sync;
@@ -108,6 +112,8 @@ pub use handle::Handle;
 pub use load_balance_strategy::LoadBalanceStrategy;
 pub use manager::ConnectionManager;
 pub use parameter::Parameter;
+pub use promotion::Promotion;
+pub use replica::Replica;
 pub use session::Session;
 pub use store::Store;
 pub use unit_of_work::UnitOfWork;
@@ -134,6 +140,10 @@ struct Readme;
 #[cfg(all(doctest, feature = "standard"))]
 #[doc = include_str!("../../docs/caches.md")]
 struct Caches;
+
+#[cfg(all(doctest, feature = "standard"))]
+#[doc = include_str!("../../docs/replicas.md")]
+struct Replicas;
 
 #[cfg(all(doctest, feature = "standard"))]
 #[doc = include_str!("../../docs/migration.md")]

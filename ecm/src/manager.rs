@@ -4,7 +4,7 @@ use ecm_sqlite::Sqlite;
 mod checks;
 
 use crate::{
-    Call, Connecting, Database, Handle, ManagerConfig, UnitOfWork,
+    Call, Connecting, Database, DatabaseInfo, Handle, ManagerConfig, UnitOfWork,
     builder::Recipes,
     currency::Currency,
     health::Record,
@@ -17,15 +17,15 @@ use crate::{
     watched_breaker::WatchedBreaker,
 };
 use ecm_core::{
-    Access, Backend, Clock, Connection, DatabaseStatus, Error, Event, Failure, GroupStatus, Interest, InvalidConfig,
-    Kind, Loan, LogObserver, Managed, Observer, PerThread, Stage, Status, Transact, Versions,
+    Access, Backend, Clock, Connection, Error, Event, Failure, Interest, InvalidConfig, Kind, Loan, LogObserver,
+    Managed, Observer, PerThread, Stage, Status, Transact, Versions,
 };
 use ecm_pool::{CommitWatch, Lane, Pool, PoolParts};
 use std::{
     fmt,
     panic::{RefUnwindSafe, UnwindSafe},
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -63,6 +63,8 @@ pub(crate) struct Shared<B: Backend<Connection: Transact>> {
     pub(crate) topologies: Versions<Topology<B>>,
     pub(crate) recipes: Recipes,
     pub(crate) closed: AtomicBool,
+    /// Held by whoever has one database take the place of another.
+    pub(crate) promoting: Mutex<()>,
 }
 
 /// How long [`ConnectionManager::close`] waits for what it has interrupted: SQLite notices within
@@ -73,6 +75,10 @@ impl<B: Backend<Connection: Transact>> ConnectionManager<B> {
     pub(crate) fn new(shared: Arc<Shared<B>>) -> Self {
         shared.begin_checks();
         Self(shared)
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<B>> {
+        &self.0
     }
 
     /// Reads by a closure, on one connection, from one stable state of the database.
@@ -393,17 +399,21 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         if self.is_open() { Ok(()) } else { Err(Error::new(Kind::Closed, "the manager is closed")) }
     }
 
-    pub(crate) fn register(&self, database: Database<B>) -> Result<(), Error> {
+    pub(crate) fn register(self: &Arc<Self>, database: Database<B>) -> Result<(), Error> {
         self.check_open()?;
         let invalid = |invalid: InvalidConfig| Error::new(Kind::Invalid, invalid).in_database(&database.info.name);
         database.check().map_err(invalid)?;
         let name = Arc::clone(&database.info.name);
-        let member = Arc::new(self.member(database));
+        // Whom it is to follow stays the primary until it does.
+        let is_replica = database.info.replica.is_some();
+        let _promotes_nobody = is_replica.then(|| self.promoting.lock().unwrap_or_else(PoisonError::into_inner));
+        let member = Arc::new(self.member(database)?);
         let observer: Arc<dyn LogObserver> = Arc::<Member<B>>::clone(&member);
         member.backend.observe_log(Arc::downgrade(&observer));
         drop(observer);
         // Before the file is opened, so that a name that is taken creates no file.
         self.topologies.current().with(Arc::clone(&member), |id| self.new_group(&member, id))?;
+        let took_over = self.first_copy(&member)?;
         self.open_one(&member)?;
         let group = Arc::clone(&member.info.group);
         let registered = self.topologies.change(|current| {
@@ -419,6 +429,11 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         if let Some(group) = self.topologies.current().group(&group) {
             group.shared.statements.clear();
         }
+        if let Some(took_over) = took_over {
+            self.takes_its_place_again(&name, took_over)?;
+        } else if let Some(following) = &member.following {
+            following.start();
+        }
         self.look_for_writes();
         if self.observers.wants(Interest::DATABASES) {
             self.observers.event(&Event::Registered { database: &name });
@@ -426,24 +441,21 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         Ok(())
     }
 
-    fn member(&self, database: Database<B>) -> Member<B> {
+    fn member(self: &Arc<Self>, database: Database<B>) -> Result<Member<B>, Error> {
         let Database { info, backend } = database;
         let backend = Arc::new(backend);
-        let parts = |access| PoolParts {
-            access,
-            sizing: self.recipes.sizing.as_ref().map(|recipe| recipe(&info)),
-            observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
-            ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
-        };
         let currency = Arc::new(Currency::of(Arc::clone(&backend), Arc::clone(&self.clock)));
-        let writer = (!info.read_only).then(|| {
-            let lane = Lane::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Write));
-            lane.watched_by(Arc::clone(&currency) as Arc<dyn CommitWatch>)
-        });
-        let readers = Pool::new(Arc::clone(&backend), info.pool.clone(), parts(Access::Read));
-        Member {
+        let writer = OnceLock::new();
+        if !info.read_only {
+            writer.get_or_init(|| self.lane(&info, &backend, &currency));
+        }
+        let following = self.following(&info, &backend)?;
+        let readers = Pool::new(Arc::clone(&backend), info.pool.clone(), self.parts(&info, Access::Read));
+        Ok(Member {
             readers,
             writer,
+            following,
+            lost: AtomicBool::new(false),
             currency,
             breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Read),
             write_breaker: WatchedBreaker::new((self.recipes.breaker)(&info), Access::Write),
@@ -453,6 +465,21 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
             observers: Arc::clone(&self.observers),
             answers: PerThread::new(),
             info,
+        })
+    }
+
+    /// What writes go through.
+    pub(crate) fn lane(&self, info: &DatabaseInfo, backend: &Arc<B>, currency: &Arc<Currency>) -> Lane<B> {
+        let lane = Lane::new(Arc::clone(backend), info.pool.clone(), self.parts(info, Access::Write));
+        lane.watched_by(Arc::clone(currency) as Arc<dyn CommitWatch>)
+    }
+
+    fn parts(&self, info: &DatabaseInfo, access: Access) -> PoolParts {
+        PoolParts {
+            access,
+            sizing: self.recipes.sizing.as_ref().map(|recipe| recipe(info)),
+            observer: Arc::clone(&self.observers) as Arc<dyn Observer>,
+            ..PoolParts::new(Arc::clone(&info.name), Arc::clone(&self.clock))
         }
     }
 
@@ -460,36 +487,11 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         self.recipes.group(&member.info.group, id, &self.clock)
     }
 
-    fn open_one(&self, member: &Member<B>) -> Result<(), Error> {
-        let pool = member.writer.as_ref().map_or(&member.readers, Lane::pool);
+    pub(crate) fn open_one(&self, member: &Member<B>) -> Result<(), Error> {
+        let pool = member.writer.get().map_or(&member.readers, Lane::pool);
         let opened = block_on(pool.lend(Loan::Upkeep, self.clock.now(), ecm_core::Time::NEVER));
         drop(opened.map_err(|error| error.in_database(&member.info.name))?);
         Ok(())
-    }
-
-    fn status(&self) -> Status {
-        let topology = self.topologies.current();
-        let mut status = Status::new(&self.name);
-        status.open = self.is_open();
-        status.version = self.topologies.count();
-        status.configuration = topology.config.fields();
-        status.cache = self.cache_stats();
-        status.cache_rereads = self.rereads.figures();
-        status.groups = topology
-            .groups
-            .iter()
-            .map(|group| {
-                let members = group.members.iter().zip(&group.nodes);
-                let databases =
-                    members.map(|(member, node)| database_status(member, group.pending(member, node))).collect();
-                let mut status = GroupStatus::new(&*group.shared.name, databases);
-                status.waiting_for_loads = group.shared.loads.waiting();
-                let retries = group.shared.retries.figures();
-                (status.retries, status.retries_refused) = (retries.granted, retries.refused);
-                status
-            })
-            .collect();
-        status
     }
 
     fn close(&self, patience: Duration) -> Result<(), Error> {
@@ -531,25 +533,6 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         let detail = format_args!("still lent: {}", held.join(", "));
         Err(Error::timeout(Stage::Close, patience + AFTER_INTERRUPT, detail))
     }
-}
-
-fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, pending: u32) -> DatabaseStatus {
-    let mut status = DatabaseStatus::new(&*member.info.name, member.backend.describe());
-    status.priority = member.info.priority;
-    status.read_only = member.info.read_only;
-    status.tags = member.info.tags.iter().map(|tag| tag.to_string()).collect();
-    status.health = member.record.health();
-    status.breaker = member.breaker.state();
-    status.write_breaker = member.writer.is_some().then(|| member.write_breaker.state());
-    status.waiting_writes = member.write_breaker.waiting.places();
-    status.calls = member.answers.iter().map(|answers| answers.calls.load(Ordering::Relaxed)).sum();
-    status.failures = member.answers.iter().map(|answers| answers.failures.load(Ordering::Relaxed)).sum();
-    status.pending = pending;
-    status.readers = member.readers.status();
-    status.writer = member.writer.as_ref().map(Lane::status);
-    status.log = member.backend.log();
-    status.position = member.position();
-    status
 }
 
 impl<B: Backend<Connection: Transact>> Clone for ConnectionManager<B> {

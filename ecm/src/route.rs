@@ -15,7 +15,12 @@ use ecm_core::{
     Limit, Load, Loan, Mask, Node, Position, Sample, Stage, Time, Transact,
 };
 use ecm_pool::{Lane, Lent, Pool, Terms, Transacted};
-use std::{future::Future, panic::Location, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    panic::Location,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 /// The way of one call through the manager: the only copy of picking, breaking, failing over.
 ///
@@ -337,7 +342,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
                 Err(Hindered::Waits) => return None,
             };
             let member = attempt.member;
-            let result = match (self.way, &member.writer) {
+            let result = match (self.way, member.writer.get()) {
                 (Way::Write(durability), Some(lane)) => {
                     let terms = self.terms(durability, job.shares(), now);
                     let mut schema = false;
@@ -372,7 +377,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         loop {
             let (attempt, now) = self.pick_later(context).await?;
             let member = attempt.member;
-            let result = match (self.way, &member.writer) {
+            let result = match (self.way, member.writer.get()) {
                 (Way::Write(durability), Some(lane)) => self.write(member, lane, durability, job, now).await,
                 (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
                 (Way::Read(loan), _) => {
@@ -408,7 +413,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     /// A connection of the picked database, for a borrower who gets it whole.
     pub(crate) async fn borrow(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Lent<'m, B>), Error> {
         let (attempt, now) = self.pick_later(context).await?;
-        let pool = attempt.member.writer.as_ref().map(Lane::pool).expect(HAS_WRITER);
+        let pool = attempt.member.writer.get().map(Lane::pool).expect(HAS_WRITER);
         match self.lend(pool, Loan::Raw, now).await {
             Ok(lent) => {
                 self.progress.attempts = 1;
@@ -479,6 +484,11 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
 
     fn transacted<T>(&mut self, member: &Member<B>, transacted: Transacted<T>) -> Result<T, Error> {
         match transacted {
+            Transacted::Committed(..) if member.lost.load(Ordering::SeqCst) => {
+                self.progress.in_doubt = true;
+                let message = "another database was promoted while this was committed, and may not have it";
+                Err(Error::new(Kind::Unavailable, message).with_executed(Executed::Unknown))
+            }
             Transacted::Committed(value, position) => {
                 self.progress.position = Some(position);
                 Ok(value)
@@ -545,6 +555,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
 #[inline]
 fn fit_for<B: Backend<Connection: Transact>>(way: Way, (group, asked): (&Group<B>, Mask)) -> Mask {
     match way {
+        Way::Read(_) if group.follows => asked.and(group.readable()),
         Way::Read(_) => asked,
         Way::Write(_) => asked.and(group.primary().map_or(Mask::NONE, |primary| Mask::NONE.with(primary))),
     }

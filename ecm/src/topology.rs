@@ -2,9 +2,11 @@ use crate::{
     DatabaseInfo, ManagerConfig,
     costs::Costs,
     currency::Currency,
+    following::Following,
     health::{Checker, Record},
     job::Way,
     loads::Loads,
+    promotion::Succession,
     registry::Registry,
     report::Observers,
     rereads::{Background, Sampling},
@@ -38,6 +40,12 @@ pub(crate) struct Group<B: Backend<Connection: Transact>> {
     /// Moves when a database joins or leaves: what was cached before may have come from other data.
     /// Part of the version, so that a call stores under the epoch of the databases that it saw.
     pub(crate) epoch: u64,
+    /// Whether a database is, or has been, kept a copy of another one, so that some may be unfit for every call.
+    pub(crate) follows: bool,
+    /// Those whose place another one has taken: they serve nothing.
+    pub(crate) superseded: Mask,
+    /// What became of each primary whose place another one has taken.
+    pub(crate) successions: Arc<[Succession]>,
 }
 
 #[derive(Debug)]
@@ -63,7 +71,12 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) backend: Arc<B>,
     pub(crate) observers: Arc<Observers>,
     pub(crate) readers: Pool<B>,
-    pub(crate) writer: Option<Lane<B>>,
+    /// None for a database that is only read, unless it is promoted.
+    pub(crate) writer: OnceLock<Lane<B>>,
+    /// Keeps it a copy of the primary.
+    pub(crate) following: Option<Arc<Following>>,
+    /// Whether it cannot be known if what it commits from now on is there: another one has taken its place unasked.
+    pub(crate) lost: AtomicBool,
     /// What cached results of its group are judged by, where they come from here.
     pub(crate) currency: Arc<Currency>,
     pub(crate) breaker: WatchedBreaker,
@@ -179,6 +192,7 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
             return Err(Error::new(Kind::Exists, message));
         }
         group.epoch += 1;
+        group.follows |= member.following.is_some();
         group.nodes.push(info.node());
         group.members.push(member);
         Ok(next)
@@ -192,6 +206,9 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
                 group.epoch += 1;
                 group.nodes.remove(index);
                 let member = group.members.remove(index);
+                // Those behind it move up.
+                let moved = |other: usize| if other > index { other - 1 } else { other };
+                group.superseded = group.superseded.without(index).iter().map(moved).collect();
                 return Ok((next, member));
             }
         }
@@ -202,7 +219,31 @@ impl<B: Backend<Connection: Transact>> Topology<B> {
 impl<B: Backend<Connection: Transact>> Group<B> {
     /// A group without databases.
     pub(crate) fn new(shared: Arc<GroupShared>) -> Self {
-        Self { shared, nodes: Vec::new(), members: Vec::new(), epoch: 0 }
+        Self {
+            shared,
+            nodes: Vec::new(),
+            members: Vec::new(),
+            epoch: 0,
+            follows: false,
+            superseded: Mask::NONE,
+            successions: Arc::new([]),
+        }
+    }
+
+    /// Those that may be read at all.
+    #[inline]
+    pub(crate) fn readable(&self) -> Mask {
+        let unfit = |(index, member): (usize, &Arc<Member<B>>)| match &member.following {
+            Some(following) if !self.nodes[index].writable => (!following.is_readable()).then_some(index),
+            _ => None,
+        };
+        let without_copy: Mask = self.members.iter().enumerate().filter_map(unfit).collect();
+        Mask::first(self.members.len()).minus(self.superseded).minus(without_copy)
+    }
+
+    /// Which primary it has: how often a copy has taken over.
+    pub(crate) fn term(&self) -> u64 {
+        self.successions.last().map_or(0, |succession| succession.since.epoch)
     }
 
     /// Finds out whether a database of the group is not ready.
@@ -257,6 +298,9 @@ impl<B: Backend<Connection: Transact>> Group<B> {
             nodes: self.nodes.clone(),
             members: self.members.clone(),
             epoch: self.epoch,
+            follows: self.follows,
+            superseded: self.superseded,
+            successions: Arc::clone(&self.successions),
         }
     }
 }
@@ -279,13 +323,16 @@ impl<B: Backend<Connection: Transact>> Drop for Member<B> {
         self.stop_checks();
         // Before the pools, so that the last connection is one that can empty the log.
         self.currency.close();
+        if let Some(following) = &self.following {
+            following.stop();
+        }
     }
 }
 
 impl<B: Backend<Connection: Transact>> Member<B> {
     /// Where its last commit by this manager stands.
     pub(crate) fn position(&self) -> Position {
-        self.writer.as_ref().map(Lane::position).unwrap_or_default()
+        self.writer.get().map(Lane::position).unwrap_or_default()
     }
 
     /// Who decides whether a call may go this way.
@@ -314,15 +361,19 @@ impl<B: Backend<Connection: Transact>> Member<B> {
     pub(crate) fn close(&self) {
         self.stop_checks();
         self.write_breaker.waiting.next_turn();
+        // Before the pools, for the same reason.
+        if let Some(following) = &self.following {
+            following.stop();
+        }
         self.currency.close();
         self.readers.close();
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = self.writer.get() {
             writer.close();
         }
     }
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool<B>> {
-        std::iter::once(&self.readers).chain(self.writer.as_ref().map(Lane::pool))
+        std::iter::once(&self.readers).chain(self.writer.get().map(Lane::pool))
     }
 
     #[inline]

@@ -1,13 +1,9 @@
 //! Calls that must not be served from a state that is older than another one.
 
 use ecm::{
-    CacheMode, ConnectionManager, Database, Kind, Source,
-    core::{
-        Position,
-        testing::{Fake, FakeForeignWrites, TestClock},
-    },
+    ConnectionManager, Database, Kind,
+    core::{Position, testing::Fake},
 };
-use std::time::Duration;
 
 /// A primary, and a copy that nobody keeps up to date and that is preferred.
 fn two() -> ([Fake; 2], ConnectionManager<Fake>) {
@@ -78,6 +74,12 @@ fn a_session_without_a_database_that_shows_what_it_has_seen_is_refused() {
 #[cfg(feature = "cache-quick")]
 #[test]
 fn an_old_answer_is_no_answer_for_a_call_that_asks_for_a_position_or_belongs_to_a_session() {
+    use ecm::{
+        CacheMode, Source,
+        core::testing::{FakeForeignWrites, TestClock},
+    };
+    use std::time::Duration;
+
     let fake = Fake::new();
     fake.tell_foreign_writes(FakeForeignWrites::Seen);
     let manager = ConnectionManager::<Fake>::builder_for()

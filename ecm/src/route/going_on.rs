@@ -133,8 +133,15 @@ pub(super) fn undamaged<B: Backend<Connection: Transact>>(group: &Group<B>, fit:
 pub(super) fn nothing_fit<B: Backend<Connection: Transact>>(group: &Group<B>, asked: Mask, way: Way) -> Error {
     let name = &group.shared.name;
     match (way, asked.lowest(), group.primary()) {
-        (Way::Read(_), ..) | (_, None, _) => {
-            Error::new(Kind::Unavailable, format_args!("group {name:?} has no database: register one"))
+        (_, None, _) => Error::new(Kind::Unavailable, format_args!("group {name:?} has no database: register one")),
+        (Way::Read(_), Some(asked), _) => {
+            let database = &group.members[asked].info.name;
+            let message = if group.superseded.contains(asked) {
+                "another database has taken its place: ask the group, or unregister it"
+            } else {
+                "it holds no complete copy yet: ask the group, or wait until it does"
+            };
+            Error::new(Kind::Unavailable, message).in_database(database)
         }
         (Way::Write(_), Some(asked), Some(primary)) => {
             let (asked, primary) = (&group.members[asked].info.name, &group.members[primary].info.name);

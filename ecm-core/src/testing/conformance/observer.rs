@@ -119,6 +119,11 @@ impl<O: Observer> Told<O> {
             self.tell(promise, &Event::Breaker { database, access: Access::Write, state });
         }
         self.tell(promise, &Event::Health { database, health: &Health::new() });
+        for lost in [None, Some(0), Some(u64::MAX)] {
+            self.tell(promise, &Event::Promoted { database, instead_of: database, lost });
+        }
+        self.tell(promise, &Event::Copied { database, took: Duration::MAX, position: Position::default() });
+        self.tell(promise, &Event::CopyFailed { database, error: database });
         for why in ["idle", database] {
             self.tell(promise, &Event::Demoted { database, why });
             self.tell(promise, &Event::Closed { database, connection: 1, why });
