@@ -259,6 +259,8 @@ pub struct CallReport<'a> {
     pub cached: bool,
     /// Whether that was not what the database would have answered: only where the call accepted it.
     pub stale: bool,
+    /// Whether it was awaited, and its statement has run inside a poll.
+    pub in_place: bool,
     /// Whether it took longer than the configured threshold.
     pub slow: bool,
     /// Why it failed; `None` if it did not.
@@ -290,6 +292,7 @@ impl<'a> CallReport<'a> {
             waited: Duration::ZERO,
             attempts: 0,
             cached: false,
+            in_place: false,
             stale: false,
             slow: false,
             error: None,

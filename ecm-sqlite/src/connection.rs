@@ -21,7 +21,15 @@ use ecm_core::{
     Prepared, Row, Time, ValueRef,
 };
 use rusqlite::InterruptHandle;
-use std::{cell::OnceCell, fmt, sync::Arc, time::Duration};
+use std::{
+    cell::OnceCell,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 /// For how long no reader holds a snapshot after one has held its own for as long as it may.
 const BETWEEN_TWO: Duration = Duration::from_millis(1);
@@ -82,7 +90,7 @@ pub(crate) struct Course {
 }
 
 /// Stops what runs on a connection, from another thread.
-struct Interrupter(InterruptHandle);
+struct Interrupter(InterruptHandle, Arc<AtomicBool>);
 
 impl SqliteConnection {
     pub(crate) fn new(
@@ -94,7 +102,7 @@ impl SqliteConnection {
         generation: u64,
     ) -> Result<Self, Failure> {
         let born = handle::address(&connection);
-        let interrupt = Arc::new(Interrupter(connection.get_interrupt_handle()));
+        let interrupt = Arc::new(Interrupter(connection.get_interrupt_handle(), Arc::clone(guard.interrupted())));
         guard.end_loan();
         Ok(Self {
             tx: Tx { db: Db::new(connection, guard) },
@@ -522,6 +530,8 @@ impl Connection for SqliteConnection {
 
 impl Interrupt for Interrupter {
     fn interrupt(&self) {
+        // First: a statement that begins in between is stopped by it at its next look at the limit.
+        self.1.store(true, Ordering::Relaxed);
         self.0.interrupt();
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Guard {
     deadline: AtomicU64,
     ticks_left: AtomicU64,
     stopped: AtomicBool,
+    /// Whether somebody has interrupted the loan: SQLite itself forgets an interrupt that comes between two statements.
+    interrupted: Arc<AtomicBool>,
     /// Whether the thread must not wait.
     in_place: AtomicBool,
     waiting_since: AtomicU64,
@@ -91,6 +93,7 @@ impl Guard {
             deadline: AtomicU64::new(UNLIMITED),
             ticks_left: AtomicU64::new(UNLIMITED),
             stopped: AtomicBool::new(false),
+            interrupted: Arc::default(),
             in_place: AtomicBool::new(false),
             waiting_since: AtomicU64::new(0),
             modes_may_change: Arc::default(),
@@ -169,6 +172,11 @@ impl Guard {
         self.stopped.load(Relaxed)
     }
 
+    /// What stops whatever runs in the loan from now on, when another thread sets it.
+    pub(crate) fn interrupted(&self) -> &Arc<AtomicBool> {
+        &self.interrupted
+    }
+
     /// Nothing waits from now on, until the loan ends.
     pub(crate) fn never_wait(&self) {
         self.in_place.store(true, Relaxed);
@@ -189,6 +197,7 @@ impl Guard {
         self.limit(Limit::None);
         self.stopped.store(false, Relaxed);
         self.in_place.store(false, Relaxed);
+        self.interrupted.store(false, Relaxed);
         self.allow_commit(false);
         self.set_in_transaction(false);
         self.set_mode(Mode::Lent);
@@ -199,6 +208,9 @@ impl Guard {
         // SQLite also asks after a COMMIT has committed, and would report it as interrupted.
         if matches!(self.mode(), Mode::Begin | Mode::End) {
             return false;
+        }
+        if self.interrupted.load(Relaxed) {
+            return true;
         }
         let ticks = self.ticks_left.load(Relaxed);
         let out_of_ticks = ticks == 0;

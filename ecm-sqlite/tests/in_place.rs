@@ -67,6 +67,20 @@ fn a_state_that_somebody_is_in_the_middle_of_writing_is_not_waited_for() {
 }
 
 #[test]
+fn an_interrupt_that_comes_before_the_statement_stops_it_and_nothing_of_the_next_loan() {
+    let place = Place::new();
+    let mut reader = place.reader();
+    let endless = "with recursive n(i) as (values (1) union all select i + 1 from n) select count(*) from n";
+    let (endless, short) = (prepared(&mut reader, endless), prepared(&mut reader, COUNT));
+    let interrupter = reader.interrupter();
+    reader.check_out(Loan::Statement).unwrap();
+    interrupter.interrupt();
+    reader.query(&endless, &[], &mut |_| Ok(Flow::Continue)).unwrap_err();
+    assert_eq!(reader.check_in(), CheckIn::Clean);
+    assert_eq!(asked(&mut reader, &short, Limit::None), Ok(1));
+}
+
+#[test]
 fn what_takes_more_steps_than_it_may_is_stopped_and_runs_elsewhere() {
     let place = Place::new();
     let mut reader = place.reader();

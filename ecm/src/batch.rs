@@ -4,11 +4,12 @@
 //! call in a field.
 
 use crate::{
-    job::{Sent, Way, Work},
+    job::{Sending, Sent, Way, Work},
     known_statement::KnownStatement,
     parameter::Parameter,
     start::Start,
     statement::{Bound, Execute, Values},
+    travel::{NEVER_READS, Travel},
 };
 use ecm_core::{Backend, CallKind, Changes, Connection, Durability, Error, Failure, Transact, Value};
 use ecm_pool::{Lane, Terms};
@@ -94,13 +95,19 @@ impl<B: Backend> Work<B> for Batch<'_> {
     }
 
     #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
-    fn send<'l>(&self, lane: &'l Lane<B>, terms: &'l Terms, start: &Arc<Start>) -> Option<Sent<'l, Vec<Changes>>>
+    fn send<'l>(
+        &self,
+        lane: &'l Arc<Lane<B>>,
+        terms: &'l Terms,
+        start: &Arc<Start>,
+        by: Sending,
+    ) -> Option<Sent<'l, Vec<Changes>>>
     where
         B::Connection: Transact,
     {
         let owned: Option<Vec<_>> = self.statements.iter().map(Bound::owned).collect();
         let (owned, start, at) = (owned?, Arc::clone(start), Arc::clone(&self.at));
-        Some(Box::pin(lane.send(terms, move |connection: &mut B::Connection| {
+        Some(by.send(lane, terms, move |connection: &mut B::Connection| {
             start.runs();
             let mut all = Vec::with_capacity(owned.len());
             for (index, (statement, values)) in owned.iter().enumerate() {
@@ -109,6 +116,30 @@ impl<B: Backend> Work<B> for Batch<'_> {
                 all.push(connection.execute(statement, &values)?);
             }
             Ok(all)
-        })))
+        }))
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Travel<B> for Batch<'_> {
+    type Parcel = ();
+    type Brought = Vec<Changes>;
+
+    fn pack(&mut self) -> Result<(), Error> {
+        // What is wrong with a parameter, since nothing else keeps it from being sent.
+        for (index, bound) in self.statements.iter().enumerate() {
+            self.at.store(index, Ordering::Relaxed);
+            bound.packed()?;
+        }
+        Ok(())
+    }
+
+    fn run_away((): &mut (), _: &mut B::Connection) -> Result<Vec<Changes>, Failure> {
+        unreachable!("{NEVER_READS}")
+    }
+
+    fn unpack(&mut self, (): ()) {}
+
+    fn bring(&mut self, changes: Vec<Changes>) -> Result<Vec<Changes>, Failure> {
+        Ok(changes)
     }
 }

@@ -2,38 +2,37 @@
 
 use crate::{
     Answer, CacheMode, Call, Explanation, Source,
+    call::Outset,
     currency::Reads,
-    job::{Job, Work},
+    job::{Analyse, Job, Work},
     loads::{Duty, Loaded},
+    place::{Here, Place},
     route::Progress,
     shelf::Shelf,
     single_flight::{Joined, Waited},
     statement::{Query, Sink},
     threads::block_on,
-    topology::{Group, Topology},
+    topology::Group,
 };
-use ecm_core::{Backend, Error, Kind, Mask, Stage, Stamp, TableVersion, Time, Transact};
+use ecm_core::{Backend, Error, Kind, Stage, Stamp, TableVersion, Transact};
 
 impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     /// Reads what is not in the cache, for this call and for those who ask for the same meanwhile, and keeps it.
-    #[expect(clippy::too_many_arguments, reason = "what a call knows by then")]
-    pub(crate) fn miss(
+    pub(crate) async fn miss<P: Place<'m, B, J> + Place<'m, B, Analyse>>(
         &mut self,
-        topology: &'m Topology<B>,
-        found: (&'m Group<B>, Mask),
+        place: &P,
+        outset: Outset<'m, B>,
         mut shelf: Shelf<'m>,
         mode: CacheMode,
-        times: (Time, Time),
-        clears: u64,
         progress: &mut Progress<'m>,
     ) -> Result<J::Output, Error> {
-        let (group, _) = found;
+        let (group, _) = outset.found;
         shelf.begin(group);
-        let (versions, clears) = self.capture(&shelf, group, times, clears, progress)?;
+        let captured = self.capture(place, &shelf, &outset, progress).await?;
         // For another one only before it reads: what has been read when they ask may be out of date for them.
-        let result = match self.join(&shelf, mode, group, times, progress) {
+        let result = match self.join(&shelf, mode, &outset, progress).await {
             Turn::Answered(answer) => answer,
-            Turn::Reads(duty) => self.read_and_keep(topology, found, &shelf, times, (versions, clears), duty, progress),
+            Turn::Reads(duty) => self.read_and_keep(place, &outset, &shelf, captured, duty, progress).await,
         };
         match (result, mode) {
             (Err(error), CacheMode::OrIfFailing(oldest)) if self.floor.is_none() && is_of_database(&error) => {
@@ -46,24 +45,22 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     }
 
     /// Reads, keeps what may be kept, and tells those who wait.
-    #[expect(clippy::too_many_arguments, reason = "as above")]
-    fn read_and_keep(
+    async fn read_and_keep<P: Place<'m, B, J>>(
         &mut self,
-        topology: &'m Topology<B>,
-        found: (&'m Group<B>, Mask),
+        place: &P,
+        outset: &Outset<'m, B>,
         shelf: &Shelf<'m>,
-        times: (Time, Time),
         (versions, clears): Captured,
         duty: Option<Duty<'m>>,
         progress: &mut Progress<'m>,
     ) -> Result<J::Output, Error> {
-        let (group, _) = found;
+        let (group, _) = outset.found;
         self.job.leave_rows(versions.is_some() || duty.is_some());
-        let result = self.run(topology, found, times, progress);
+        let result = self.run(place, outset, progress).await;
         let rows = self.job.take_rows();
         let source = progress.database.and_then(|name| group.nodes.iter().position(|node| *node.name == *name));
         if let Some(ended) = progress.ended {
-            shelf.took(self.job.statement(), ended.since(times.0));
+            shelf.took(self.job.statement(), ended.since(outset.began));
         }
         // A copy may lag behind the version that the primary is at, and a statement may read something else by now.
         if let (Ok(_), Some(versions), Some(rows)) = (&result, versions, &rows)
@@ -89,35 +86,34 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 
     /// What an answer has to be kept with that is read after this, and after how many clears of what is known of
     /// statements it holds.
-    fn capture(
+    async fn capture<P: Place<'m, B, Analyse>>(
         &mut self,
+        place: &P,
         shelf: &Shelf<'m>,
-        group: &'m Group<B>,
-        (began, deadline): (Time, Time),
-        clears: u64,
+        outset: &Outset<'m, B>,
         progress: &mut Progress<'m>,
     ) -> Result<Captured, Error> {
         let versions = self.job.capture(shelf);
-        let now = group.shared.statements.clears();
-        if now == clears {
-            return Ok((versions, clears));
+        let now = outset.found.0.shared.statements.clears();
+        if now == outset.clears {
+            return Ok((versions, now));
         }
         // What the statement reads may be something else by now.
         self.job.forget_prepared();
-        self.prepare(group, began, deadline, progress)?;
+        self.prepare(place, outset, progress).await?;
         let versions = if self.job.cache_mode().is_some() { self.job.capture(shelf) } else { None };
         Ok((versions, now))
     }
 
     /// Waits for another call that reads the same, or takes on the duty to read for others, where that pays.
-    fn join(
+    async fn join(
         &mut self,
         shelf: &Shelf<'m>,
         mode: CacheMode,
-        group: &'m Group<B>,
-        (began, deadline): (Time, Time),
+        outset: &Outset<'m, B>,
         progress: &mut Progress<'m>,
     ) -> Turn<'m, J::Output> {
+        let (group, deadline) = (outset.found.0, outset.deadline);
         let alone = Turn::Reads(None);
         // What another call reads may come from a copy that does not show what this one has to see.
         if self.job.cache_mode().is_none() || !self.floor.is_none() {
@@ -131,7 +127,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             Joined::Loads(duty) => return self.take_on(duty, stand, (shelf, mode), group, progress),
             Joined::Waits(wait) => wait,
         };
-        let loaded = match block_on(wait) {
+        let loaded = match wait.await {
             Waited::Done(loaded) => loaded,
             Waited::Loads(duty) => {
                 // It passes to this call, which reads from where the database stands by now.
@@ -139,7 +135,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
                 return self.take_on(duty, stand, (shelf, mode), group, progress);
             }
             Waited::TimedOut => {
-                let waited = self.manager.clock.now().since(began);
+                let waited = self.manager.clock.now().since(outset.began);
                 let what = "another call reads the same, and had not ended";
                 return Turn::Answered(Err(Error::timeout(Stage::Run, waited, what)));
             }
@@ -241,7 +237,9 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
         self.manager.check_open()?;
         let (group, _) = topology.resolve(self.target)?;
         let deadline = self.deadline(began);
-        self.prepare(group, began, deadline, &mut Progress::default())?;
+        let (found, clears) = (topology.resolve(self.target)?, group.shared.statements.clears());
+        let outset = Outset { topology, found, began, deadline, clears };
+        block_on(self.prepare(&Here, &outset, &mut Progress::default()))?;
         let shelf = Shelf::new(self.manager, topology, group, began);
         if let Some(shelf) = &shelf {
             // Only then is it known whether the database tells who writes it.

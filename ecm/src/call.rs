@@ -5,12 +5,14 @@ use crate::{
     job::{Analyse, Job, Way, Write, WriteOnce},
     known_statement::KnownStatement,
     manager::Shared,
+    place::{Here, Place},
     repeats::RepeatTerms,
     route::{Progress, Route},
     shelf::Shelf,
     statement::{All, Execute, One, Optional, Query},
+    threads::block_on,
     topology::{Group, Target, Topology},
-    unit_of_work::under_way::Place,
+    unit_of_work::under_way,
 };
 use ecm_core::{
     Backend, CallKind, CallReport, Context, Durability, Error, Event, Executed, Interest, Kind, Loan, Mask, Observer,
@@ -25,7 +27,7 @@ use std::{
 
 /// A call as a value: what is asked for, how long it may take, what travels with it.
 ///
-/// It does nothing until [`wait`](Call::wait).
+/// It does nothing until [`wait`](Call::wait), or until it is awaited: see [`Awaited`](crate::Awaited).
 ///
 /// ```
 /// # #[cfg(feature = "standard")] {
@@ -40,7 +42,7 @@ use std::{
 /// # main().unwrap();
 /// # }
 /// ```
-#[must_use = "a call does nothing until `.wait()`"]
+#[must_use = "a call does nothing until `.wait()` or `.await`"]
 #[derive(Debug)]
 pub struct Call<'m, B: Backend<Connection: Transact>, J> {
     pub(crate) manager: &'m Shared<B>,
@@ -122,6 +124,7 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
             report.waited = progress.waited;
             report.attempts = progress.attempts;
             report.cached = progress.cached.is_some();
+            report.in_place = progress.in_place;
             report.stale = progress.cached.is_some_and(|(_, current)| !current);
             report.slow = report.took >= topology.config.slow_query_threshold;
             report.error = result.as_ref().err();
@@ -137,6 +140,28 @@ impl<'m, B: Backend<Connection: Transact>, J> Call<'m, B, J> {
         }
         result
     }
+}
+
+/// What a call goes by from its beginning on.
+#[derive(Debug)]
+pub(crate) struct Outset<'m, B: Backend<Connection: Transact>> {
+    pub(crate) topology: &'m Topology<B>,
+    pub(crate) found: (&'m Group<B>, Mask),
+    pub(crate) began: Time,
+    pub(crate) deadline: Time,
+    /// How often what is known of statements had been cleared before any was looked up.
+    pub(crate) clears: u64,
+}
+
+/// How far a call has come without any wait.
+pub(crate) enum Course<'m, B: Backend<Connection: Transact>, T> {
+    Ended(Result<T, Error>),
+    /// One of its statements is not known yet.
+    Unknown(Outset<'m, B>),
+    /// Its answer is not in the cache.
+    Missed(Outset<'m, B>, Shelf<'m>, CacheMode),
+    /// A connection has to be waited for.
+    Waits(Outset<'m, B>, Route<'m, B>),
 }
 
 impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
@@ -155,31 +180,35 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let began = self.manager.clock.now();
         let mut topology = self.manager.topologies.current();
         let mut progress = Progress::default();
-        let mut result = self.serve(topology, began, &mut progress);
+        let mut result = self.run_here(topology, began, &mut progress);
         while let Err(error) = &result
             && let Some(next) = self.moved_on(topology, error)
         {
             topology = next;
-            result = self.serve(topology, began, &mut progress);
+            result = self.run_here(topology, began, &mut progress);
         }
-        if self.floor.seen.is_some()
-            && let Ok((group, _)) = topology.resolve(self.target)
-        {
-            self.floor.ended(self.manager, group, &progress);
-        }
-        let panicked = self.job.ended(progress.ending());
-        let sql = self.job.sql();
-        let result = self.report(topology, began, self.job.kind(), sql, &progress, result);
-        match panicked {
-            Some(panic) => resume_unwind(panic),
-            None => (result, progress),
+        let result = self.finish(topology, began, &progress, result);
+        (result, progress)
+    }
+
+    /// As [`wait`](Self::wait), without its end.
+    #[inline]
+    pub(crate) fn run_here(
+        &mut self,
+        topology: &'m Topology<B>,
+        began: Time,
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
+        match self.set_out(&Here, topology, began, progress)? {
+            Course::Ended(result) => result,
+            course => block_on(self.go_on(&Here, course, progress)),
         }
     }
 
     /// The present version, where the call found its database closed because another one has taken its place
     /// meanwhile: nothing of the call has run.
     #[cold]
-    fn moved_on(&self, topology: &'m Topology<B>, error: &Error) -> Option<&'m Topology<B>> {
+    pub(crate) fn moved_on(&self, topology: &'m Topology<B>, error: &Error) -> Option<&'m Topology<B>> {
         let closed = error.kind() == Kind::Closed && error.executed() == Executed::No && error.location().is_none();
         let next = self.manager.topologies.current();
         let primary = |topology: &'m Topology<B>| {
@@ -189,13 +218,38 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         (closed && self.manager.is_open() && primary(topology) != primary(next)).then_some(next)
     }
 
+    /// Ends the call, when it is known what it has come to.
     #[inline]
-    pub(crate) fn serve(
+    pub(crate) fn finish(
         &mut self,
         topology: &'m Topology<B>,
         began: Time,
-        progress: &mut Progress<'m>,
+        progress: &Progress<'m>,
+        result: Result<J::Output, Error>,
     ) -> Result<J::Output, Error> {
+        if self.floor.seen.is_some()
+            && let Ok((group, _)) = topology.resolve(self.target)
+        {
+            self.floor.ended(self.manager, group, progress);
+        }
+        let panicked = self.job.ended(progress.ending());
+        let sql = self.job.sql();
+        let result = self.report(topology, began, self.job.kind(), sql, progress, result);
+        match panicked {
+            Some(panic) => resume_unwind(panic),
+            None => result,
+        }
+    }
+
+    /// Goes as far as no wait is needed: what follows is up to [`go_on`](Self::go_on).
+    #[inline]
+    pub(crate) fn set_out(
+        &mut self,
+        place: &impl Place<'m, B, J>,
+        topology: &'m Topology<B>,
+        began: Time,
+        progress: &mut Progress<'m>,
+    ) -> Result<Course<'m, B, J::Output>, Error> {
         self.manager.check_open()?;
         let found = topology.resolve(self.target)?;
         let (group, _) = found;
@@ -205,8 +259,26 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let deadline = self.deadline(began);
         // Before a statement is looked up: what is known of it may be cleared meanwhile.
         let clears = group.shared.statements.clears();
-        self.prepare(group, began, deadline, progress)?;
-        if let Some((shelf, mode)) = self.shelf(topology, group, began) {
+        let outset = Outset { topology, found, began, deadline, clears };
+        while let Some(sql) = self.job.unprepared() {
+            match group.shared.statements.get(sql) {
+                Some(prepared) => self.job.prepared(prepared)?,
+                None => return Ok(Course::Unknown(outset)),
+            }
+        }
+        self.depart(place, outset, progress)
+    }
+
+    /// As [`set_out`](Self::set_out), once all statements are known.
+    #[inline]
+    fn depart(
+        &mut self,
+        place: &impl Place<'m, B, J>,
+        outset: Outset<'m, B>,
+        progress: &mut Progress<'m>,
+    ) -> Result<Course<'m, B, J::Output>, Error> {
+        let (group, _) = outset.found;
+        if let Some((shelf, mode)) = self.shelf(outset.topology, group, outset.began) {
             if mode != CacheMode::Refresh
                 && let Some(found) = self.job.stored(&shelf, mode.oldest().filter(|_| self.floor.is_none()))
             {
@@ -214,53 +286,102 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
                 if found.compare.is_some() || !found.current {
                     self.read_again(group, found.compare, mode);
                 }
-                return found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
+                let result = found.result.map_err(|failure| Error::from_failure(failure, &*group.members[0].backend));
+                return Ok(Course::Ended(result));
             }
-            return self.miss(topology, found, shelf, mode, (began, deadline), clears, progress);
+            return Ok(Course::Missed(outset, shelf, mode));
         }
-        let result = self.run(topology, found, (began, deadline), progress);
-        if result.is_ok() && self.job.changes_schema() {
-            group.shared.statements.clear();
+        let mut route = self.route(&outset)?;
+        match route.now(&mut self.job, &self.context, place) {
+            Some(result) => {
+                *progress = route.progress;
+                self.forget_statements(group, &result);
+                Ok(Course::Ended(result))
+            }
+            None => Ok(Course::Waits(outset, route)),
         }
-        result
     }
 
-    /// Sends the job along its route.
-    #[inline]
-    pub(crate) fn run(
+    /// Goes on to the end, waiting where it must.
+    pub(crate) async fn go_on<P: Place<'m, B, J> + Place<'m, B, Analyse>>(
         &mut self,
-        topology: &'m Topology<B>,
-        found: (&'m Group<B>, Mask),
-        (began, deadline): (Time, Time),
+        place: &P,
+        course: Course<'m, B, J::Output>,
         progress: &mut Progress<'m>,
     ) -> Result<J::Output, Error> {
-        let (group, asked) = found;
+        let course = match course {
+            Course::Unknown(outset) => {
+                self.prepare(place, &outset, progress).await?;
+                self.depart(place, outset, progress)?
+            }
+            course => course,
+        };
+        match course {
+            Course::Ended(result) => result,
+            Course::Missed(outset, shelf, mode) => self.miss(place, outset, shelf, mode, progress).await,
+            Course::Waits(outset, mut route) => {
+                let result = route.later(&mut self.job, &self.context, place).await;
+                *progress = route.progress;
+                self.forget_statements(outset.found.0, &result);
+                result
+            }
+            Course::Unknown(_) => unreachable!("every statement was prepared above"),
+        }
+    }
+
+    /// Its way to the databases that it is for.
+    #[inline]
+    fn route(&mut self, outset: &Outset<'m, B>) -> Result<Route<'m, B>, Error> {
+        let Outset { topology, found, began, deadline, .. } = *outset;
         let (way, kind) = (self.job.way(), self.job.kind());
+        let (group, asked) = found;
         let reads = matches!(way, Way::Read(_));
         let found = if self.floor.is_none() || !reads { found } else { (group, self.floor.fit(group, asked)?) };
         let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         // An old answer is better than waiting for a new one, for whoever says so.
         let at_once = matches!(self.job.cache_mode(), Some(CacheMode::OrIfFailing(_)));
-        let mut route = route.on_terms(RepeatTerms { idempotent: self.idempotent, at_once });
-        self.job.goes_to(|| Place::new(self.manager, &group.shared, kind));
-        let result = route.wait(&mut self.job, &self.context);
+        self.job.goes_to(|| under_way::Place::new(self.manager, &group.shared, kind));
+        Ok(route.on_terms(RepeatTerms { idempotent: self.idempotent, at_once }))
+    }
+
+    /// Sends the job along its route.
+    pub(crate) async fn run<P: Place<'m, B, J>>(
+        &mut self,
+        place: &P,
+        outset: &Outset<'m, B>,
+        progress: &mut Progress<'m>,
+    ) -> Result<J::Output, Error> {
+        let mut route = self.route(outset)?;
+        let result = match route.now(&mut self.job, &self.context, place) {
+            Some(result) => result,
+            None => route.later(&mut self.job, &self.context, place).await,
+        };
         *progress = route.progress;
         result
     }
 
-    /// Finds out what is known of the statements of the call.
     #[inline]
-    pub(crate) fn prepare(
+    fn forget_statements(&self, group: &Group<B>, result: &Result<J::Output, Error>) {
+        if result.is_ok() && self.job.changes_schema() {
+            group.shared.statements.clear();
+        }
+    }
+
+    /// Finds out what is known of the statements of the call.
+    pub(crate) async fn prepare<P: Place<'m, B, Analyse>>(
         &mut self,
-        group: &'m Group<B>,
-        began: Time,
-        deadline: Time,
+        place: &P,
+        outset: &Outset<'m, B>,
         progress: &mut Progress<'m>,
     ) -> Result<(), Error> {
+        let statements = &outset.found.0.shared.statements;
         while let Some(sql) = self.job.unprepared() {
-            let prepared = match group.shared.statements.get(sql) {
+            let prepared = match statements.get(sql) {
                 Some(prepared) => prepared,
-                None => self.analyse(sql, began, deadline, progress)?,
+                None => {
+                    let sql: Arc<str> = sql.into();
+                    self.analyse(place, sql, outset, progress).await?
+                }
             };
             self.job.prepared(prepared)?;
         }
@@ -284,14 +405,15 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
 
     /// What the primary of the group says about a new text, or another database where it cannot. The topology is
     /// the present one: what is kept must not come from a database that has left before.
-    #[cold]
-    fn analyse(
-        &self,
-        sql: &str,
-        began: Time,
-        deadline: Time,
+    #[expect(clippy::needless_pass_by_ref_mut, reason = "a shared one can only be sent of a job that is `Sync`")]
+    async fn analyse<P: Place<'m, B, Analyse>>(
+        &mut self,
+        place: &P,
+        sql: Arc<str>,
+        outset: &Outset<'m, B>,
         progress: &mut Progress<'m>,
     ) -> Result<Arc<KnownStatement>, Error> {
+        let (began, deadline) = (outset.began, outset.deadline);
         let shared = Arc::clone(&self.manager.topologies.current().resolve(self.target)?.0.shared);
         let statements = &shared.statements;
         let clears = statements.clears();
@@ -302,7 +424,11 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         let kind = CallKind::Query;
         let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         let mut route = route.primary_first();
-        let analysis = route.wait(&mut Analyse(sql), &self.context);
+        let mut job = Analyse(Arc::clone(&sql));
+        let analysis = match route.now(&mut job, &self.context, place) {
+            Some(analysis) => analysis,
+            None => route.later(&mut job, &self.context, place).await,
+        };
         let mut analysis = match analysis {
             Ok(analysis) => analysis,
             Err(error) => {
@@ -316,9 +442,9 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
             // By the schema of a copy, a view may read other tables than it does.
             analysis.cacheable = false;
             analysis.uncacheable = Some("a copy has told what it reads, since the primary did not answer".into());
-            return Ok(statements.once(sql, analysis));
+            return Ok(statements.once(&sql, analysis));
         }
-        Ok(statements.add(sql, analysis, clears))
+        Ok(statements.add(&sql, analysis, clears))
     }
 }
 

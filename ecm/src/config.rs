@@ -114,6 +114,24 @@ pub struct ManagerConfig {
     ///
     /// *Default:* true.
     pub enable_metrics: bool,
+    /// How many steps of SQLite's virtual machine a statement may take inside a poll of an awaited call.
+    ///
+    /// A query that is known to be short runs where it is polled, since going to another thread and back takes fifty
+    /// times as long; one that turns out to take more steps is stopped and runs again on one of the `reader_threads`. Only
+    /// statements that read and that call nothing but functions of SQLite's own with a certain answer; closures never.
+    /// Bounds steps, not time: a single step may take long, and so may a page that has to be read from a disk, so that
+    /// what has taken more than 50 µs of late does not run there either. Blocking calls are not affected.
+    ///
+    /// *Default:* 3,000, some 40 µs. *Limits:* 0 to 1,000,000, rounded up to thousands; 0 switches it off.
+    pub inline_budget: u64,
+    /// How many threads each database has at most for what awaited calls cannot run where they are polled.
+    ///
+    /// They are started when they are needed, and end when they had nothing to do for two seconds. What waits for one
+    /// is served in the order in which it came. Each of them uses one connection at a time, of the pool's
+    /// `max_connections`. Writes of statements need none, closures that write do.
+    ///
+    /// *Default:* 4. *Limits:* 1 to 1,024.
+    pub reader_threads: u32,
     /// From which duration on a call is reported as slow.
     ///
     /// Measured from the start of the call to its end, waiting for a connection included. Observers
@@ -138,6 +156,8 @@ impl Default for ManagerConfig {
             cache_ttl: Duration::from_secs(300),
             cache_self_check: 0.001,
             enable_metrics: true,
+            inline_budget: 3_000,
+            reader_threads: 4,
             slow_query_threshold: Duration::from_secs(1),
         }
     }
@@ -182,6 +202,12 @@ impl ManagerConfig {
         if !(0.0..=1.0).contains(&self.cache_self_check) {
             return Err(InvalidConfig::new("cache_self_check", self.cache_self_check, SHARE));
         }
+        if self.inline_budget > 1_000_000 {
+            return Err(InvalidConfig::new("inline_budget", self.inline_budget, "0 to 1000000"));
+        }
+        if !(1..=1_024).contains(&self.reader_threads) {
+            return Err(InvalidConfig::new("reader_threads", self.reader_threads, "1 to 1024"));
+        }
         if self.slow_query_threshold > Duration::from_secs(86_400) {
             let value = format!("{:?}", self.slow_query_threshold);
             return Err(InvalidConfig::new("slow_query_threshold", value, "0 to 86400 seconds (1 day)"));
@@ -203,6 +229,8 @@ impl ManagerConfig {
             ("cache_ttl", self.cache_ttl.as_secs_f64().to_string()),
             ("cache_self_check", self.cache_self_check.to_string()),
             ("enable_metrics", self.enable_metrics.to_string()),
+            ("inline_budget", self.inline_budget.to_string()),
+            ("reader_threads", self.reader_threads.to_string()),
             ("slow_query_threshold", self.slow_query_threshold.as_secs_f64().to_string()),
         ]
         .map(|(field, value)| (field.to_owned(), value))
@@ -241,6 +269,8 @@ impl ManagerConfig {
             }
             "cache_self_check" => changed.cache_self_check = parsed("cache_self_check", value, SHARE)?,
             "enable_metrics" => changed.enable_metrics = parsed("enable_metrics", value, "true or false")?,
+            "inline_budget" => changed.inline_budget = parsed("inline_budget", value, "0 to 1000000")?,
+            "reader_threads" => changed.reader_threads = parsed("reader_threads", value, "1 to 1024")?,
             "slow_query_threshold" => {
                 let accepted = "a number of seconds from 0 to 86400";
                 changed.slow_query_threshold = parsed_seconds("slow_query_threshold", value, accepted)?;
@@ -306,6 +336,8 @@ mod tests {
             ("max_failover_attempts", "-1", "0 to 63"),
             ("failover_timeout", "3601", "0 to 3600"),
             ("max_waiting_writes", "1000001", "0 to 1000000"),
+            ("inline_budget", "1000001", "0 to 1000000"),
+            ("reader_threads", "0", "1 to 1024"),
             ("slow_query_threshold", "-0.5", "0 to 86400"),
             ("cache_self_check", "-0.001", "from 0 to 1"),
             ("cache_self_check", "1.5", "from 0 to 1"),

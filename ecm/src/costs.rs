@@ -10,18 +10,27 @@ use std::{
 pub(crate) struct Costs {
     /// How long a statement took last, in microseconds and one more; 0 for one that did not run yet.
     took: [AtomicU32; STATEMENTS],
+    /// How many short runs of a statement have to be seen before it runs where it is polled; 0 for one that may.
+    owes: [AtomicU32; STATEMENTS],
     /// How many answers were kept that others may have waited for.
     kept: AtomicU64,
 }
 
 const STATEMENTS: usize = 256;
 
+/// How many short runs a statement owes that was stopped where it was polled: it is long for some parameters.
+const OWES_ONCE_STOPPED: u32 = 16;
+
 /// Below this nobody waits for an answer of somebody else: waking a thread takes as long.
 const SHARED_FROM: u32 = 50;
 
 impl Default for Costs {
     fn default() -> Self {
-        Self { took: [const { AtomicU32::new(0) }; STATEMENTS], kept: AtomicU64::new(0) }
+        Self {
+            took: [const { AtomicU32::new(0) }; STATEMENTS],
+            owes: [const { AtomicU32::new(1) }; STATEMENTS],
+            kept: AtomicU64::new(0),
+        }
     }
 }
 
@@ -37,6 +46,31 @@ impl Costs {
         if class(known.load(Ordering::Relaxed)) != class(micros) {
             known.store(micros, Ordering::Relaxed);
         }
+    }
+
+    /// Whether every run of late has shown that a statement takes less than going to another thread.
+    pub(crate) fn is_short(&self, statement: u32) -> bool {
+        self.owes(statement).load(Ordering::Relaxed) == 0
+    }
+
+    /// A statement has run to its end in this time, without any wait.
+    pub(crate) fn ran(&self, statement: u32, span: Duration) {
+        let owes = self.owes(statement);
+        let before = owes.load(Ordering::Relaxed);
+        let long = span > Duration::from_micros(SHARED_FROM.into());
+        let after = if long { before.max(1) } else { before.saturating_sub(1) };
+        if after != before {
+            owes.store(after, Ordering::Relaxed);
+        }
+    }
+
+    /// A statement was stopped where it was polled.
+    pub(crate) fn was_stopped(&self, statement: u32) {
+        self.owes(statement).store(OWES_ONCE_STOPPED, Ordering::Relaxed);
+    }
+
+    fn owes(&self, statement: u32) -> &AtomicU32 {
+        &self.owes[statement as usize % STATEMENTS]
     }
 
     /// An answer was kept that others may have waited for.
@@ -73,6 +107,24 @@ fn class(micros: u32) -> Class {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_has_to_show_that_it_is_short_and_for_longer_once_it_was_stopped() {
+        let costs = Costs::default();
+        let short = Duration::from_micros(3);
+        assert!(!costs.is_short(1), "nothing is known yet");
+        costs.ran(1, Duration::from_millis(9));
+        assert!(!costs.is_short(1));
+        costs.ran(1, short);
+        assert!(costs.is_short(1) && !costs.is_short(2));
+        costs.ran(1, Duration::from_millis(9));
+        assert!(!costs.is_short(1), "one long run ends it");
+        costs.was_stopped(1);
+        (1..OWES_ONCE_STOPPED).for_each(|_| costs.ran(1, short));
+        assert!(!costs.is_short(1));
+        costs.ran(1, short);
+        assert!(costs.is_short(1));
+    }
 
     #[test]
     fn what_is_short_is_never_waited_for() {

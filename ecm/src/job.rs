@@ -3,10 +3,14 @@
 //! Programs meet these types only as the last parameter of [`Call`](crate::Call), for instance to keep
 //! a call in a field.
 
-pub use crate::unit_of_work::job::{Unit, UnitOnce};
+pub use crate::{
+    travel::Awaitable,
+    unit_of_work::job::{Unit, UnitOnce},
+};
 
+use crate::travel::Travel;
 use crate::unit_of_work::under_way::{Place, UnderWay};
-use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Failure, Loan, Transact};
+use ecm_core::{Analysis, Backend, CallKind, Connection, Durability, Error, Failure, Loan, Transact};
 use std::{marker::PhantomData, sync::Arc};
 
 /// The work of a call: what runs on the connection that the route has found.
@@ -43,6 +47,31 @@ pub(crate) mod sealed {
 
     /// A write on its way through the lane.
     pub(crate) type Sent<'l, T> = Pin<Box<dyn Future<Output = Result<Transacted<T>, Error>> + Send + 'l>>;
+
+    /// Who has a write run that others can run.
+    #[derive(Clone, Copy, Debug)]
+    #[expect(unnameable_types, reason = "sealed: only this crate sends")]
+    pub enum Sending {
+        /// Its caller, on a thread that may wait, or whoever has the writer.
+        ByCaller,
+        /// The lane, or whoever has the writer.
+        ByLane,
+    }
+
+    impl Sending {
+        /// Sends a job on its way.
+        pub(crate) fn send<'l, B, T, J>(self, lane: &'l Arc<Lane<B>>, terms: &'l Terms, job: J) -> Sent<'l, T>
+        where
+            B: Backend<Connection: Transact>,
+            T: Send + 'static,
+            J: FnMut(&mut B::Connection) -> Result<T, Failure> + Send + 'static,
+        {
+            match self {
+                Self::ByCaller => Box::pin(lane.send(terms, job)),
+                Self::ByLane => Box::pin(lane.post(terms, job)),
+            }
+        }
+    }
 
     /// Sealed, so that what a route asks of a job can grow.
     #[expect(unnameable_types, reason = "sealed: only this crate implements it")]
@@ -92,7 +121,13 @@ pub(crate) mod sealed {
         /// The same job with everything it needs, sent to the lane for whoever holds the writer to
         /// run; `None` if only its own thread can run it.
         #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
-        fn send<'l>(&self, _: &'l Lane<B>, _: &'l Terms, _: &Arc<Start>) -> Option<Sent<'l, Self::Output>>
+        fn send<'l>(
+            &self,
+            _: &'l Arc<Lane<B>>,
+            _: &'l Terms,
+            _: &Arc<Start>,
+            _: Sending,
+        ) -> Option<Sent<'l, Self::Output>>
         where
             B::Connection: Transact,
         {
@@ -155,7 +190,7 @@ pub(crate) mod sealed {
     }
 }
 
-pub(crate) use sealed::{Sent, Stored, Work};
+pub(crate) use sealed::{Sending, Sent, Stored, Work};
 
 /// How a job reaches a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,7 +207,8 @@ type Tx<B> = <<B as Backend>::Connection as Connection>::Tx;
 /// A closure that reads: the job of [`read`](crate::ConnectionManager::read).
 #[derive(Debug)]
 pub struct Read<F, T> {
-    closure: F,
+    /// `None` while it is on another thread.
+    closure: Option<F>,
     output: PhantomData<fn() -> T>,
 }
 
@@ -186,7 +222,8 @@ pub struct ReadOnce<F, T> {
 /// A closure that writes: the job of [`write`](crate::ConnectionManager::write).
 #[derive(Debug)]
 pub struct Write<F, T> {
-    closure: F,
+    /// `None` while it is on another thread.
+    closure: Option<F>,
     place: Option<Place>,
     pub(crate) durability: Durability,
     output: PhantomData<fn() -> T>,
@@ -203,7 +240,7 @@ pub struct WriteOnce<F, T> {
 
 impl<F, T> Read<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Self { closure, output: PhantomData }
+        Self { closure: Some(closure), output: PhantomData }
     }
 }
 
@@ -215,7 +252,7 @@ impl<F, T> ReadOnce<F, T> {
 
 impl<F, T> Write<F, T> {
     pub(crate) fn new(closure: F) -> Self {
-        Self { closure, place: None, durability: Durability::Configured, output: PhantomData }
+        Self { closure: Some(closure), place: None, durability: Durability::Configured, output: PhantomData }
     }
 }
 
@@ -225,6 +262,7 @@ impl<F, T> WriteOnce<F, T> {
     }
 }
 
+pub(crate) const AT_HOME: &str = "a closure that was sent to another thread has come back before it runs again";
 pub(crate) const RAN_ALREADY: &str = "a job that does not repeat is run once";
 
 impl<B: Backend, T, F: FnMut(&Db<B>) -> Result<T, Failure>> Work<B> for Read<F, T> {
@@ -243,7 +281,7 @@ impl<B: Backend, T, F: FnMut(&Db<B>) -> Result<T, Failure>> Work<B> for Read<F, 
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
-        (self.closure)(connection.db())
+        self.closure.as_mut().expect(AT_HOME)(connection.db())
     }
 }
 
@@ -288,7 +326,7 @@ impl<B: Backend<Connection: Transact>, T, F: FnMut(&Tx<B>) -> Result<T, Failure>
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
         let _under_way = self.place.clone().map(UnderWay::at);
-        (self.closure)(connection.tx())
+        self.closure.as_mut().expect(AT_HOME)(connection.tx())
     }
 }
 
@@ -317,10 +355,114 @@ impl<B: Backend<Connection: Transact>, T, F: FnOnce(&Tx<B>) -> Result<T, Failure
     }
 }
 
-/// Asks a database what it says about a statement that is not known yet.
-pub(crate) struct Analyse<'a>(pub(crate) &'a str);
+impl<B, T, F> Travel<B> for Read<F, T>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnMut(&Db<B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
 
-impl<B: Backend> Work<B> for Analyse<'_> {
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), output: PhantomData })
+    }
+
+    fn run_away(job: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(job, connection)
+    }
+
+    fn unpack(&mut self, job: Self) {
+        *self = job;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
+    }
+}
+
+impl<B, T, F> Travel<B> for ReadOnce<F, T>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnOnce(&Db<B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
+
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), output: PhantomData })
+    }
+
+    fn run_away(job: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(job, connection)
+    }
+
+    fn unpack(&mut self, job: Self) {
+        *self = job;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
+    }
+}
+
+impl<B, T, F> Travel<B> for Write<F, T>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnMut(&Tx<B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
+
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), place: self.place.take(), ..*self })
+    }
+
+    fn run_away(job: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(job, connection)
+    }
+
+    fn unpack(&mut self, job: Self) {
+        *self = job;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
+    }
+}
+
+impl<B, T, F> Travel<B> for WriteOnce<F, T>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnOnce(&Tx<B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
+
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), place: self.place.take(), ..*self })
+    }
+
+    fn run_away(job: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(job, connection)
+    }
+
+    fn unpack(&mut self, job: Self) {
+        *self = job;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
+    }
+}
+
+/// Asks a database what it says about a statement that is not known yet.
+pub(crate) struct Analyse(pub(crate) Arc<str>);
+
+impl<B: Backend> Work<B> for Analyse {
     type Output = Analysis;
 
     fn kind(&self) -> CallKind {
@@ -336,6 +478,25 @@ impl<B: Backend> Work<B> for Analyse<'_> {
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<Analysis, Failure> {
-        connection.analyse(self.0)
+        connection.analyse(&self.0)
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Travel<B> for Analyse {
+    type Parcel = Arc<str>;
+    type Brought = Analysis;
+
+    fn pack(&mut self) -> Result<Arc<str>, Error> {
+        Ok(Arc::clone(&self.0))
+    }
+
+    fn run_away(sql: &mut Arc<str>, connection: &mut B::Connection) -> Result<Analysis, Failure> {
+        connection.analyse(sql)
+    }
+
+    fn unpack(&mut self, _: Arc<str>) {}
+
+    fn bring(&mut self, analysis: Analysis) -> Result<Analysis, Failure> {
+        Ok(analysis)
     }
 }

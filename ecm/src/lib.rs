@@ -42,6 +42,8 @@
 //! built.
 
 mod answer;
+mod awaited;
+mod away;
 mod back_off;
 pub mod batch;
 mod borrowed;
@@ -60,6 +62,7 @@ mod decode;
 mod explanation;
 mod floor;
 mod following;
+mod hand_off;
 mod handle;
 mod health;
 mod idempotent;
@@ -73,8 +76,11 @@ mod manager;
 mod open;
 mod parameter;
 mod pause;
+mod place;
 mod positioned;
 mod promotion;
+mod ran;
+mod reader_threads;
 mod registry;
 mod repeats;
 mod replica;
@@ -94,11 +100,13 @@ mod supplied;
 mod sync;
 mod threads;
 mod topology;
+mod travel;
 mod turnstile;
 mod unit_of_work;
 mod watched_breaker;
 
 pub use answer::{Answer, Source};
+pub use awaited::Awaited;
 pub use borrowed::Borrowed;
 pub use build_error::BuildError;
 pub use builder::Builder;

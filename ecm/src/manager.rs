@@ -9,6 +9,7 @@ use crate::{
     currency::Currency,
     health::Record,
     job::{Read, ReadOnce, Unit, UnitOnce, Write, WriteOnce},
+    reader_threads::ReaderThreads,
     report::Observers,
     rereads,
     statement::{AllRows, Execute, Query},
@@ -454,6 +455,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
         Ok(Member {
             readers,
             writer,
+            threads: ReaderThreads::default(),
             following,
             lost: AtomicBool::new(false),
             currency,
@@ -469,9 +471,9 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     }
 
     /// What writes go through.
-    pub(crate) fn lane(&self, info: &DatabaseInfo, backend: &Arc<B>, currency: &Arc<Currency>) -> Lane<B> {
+    pub(crate) fn lane(&self, info: &DatabaseInfo, backend: &Arc<B>, currency: &Arc<Currency>) -> Arc<Lane<B>> {
         let lane = Lane::new(Arc::clone(backend), info.pool.clone(), self.parts(info, Access::Write));
-        lane.watched_by(Arc::clone(currency) as Arc<dyn CommitWatch>)
+        Arc::new(lane.watched_by(Arc::clone(currency) as Arc<dyn CommitWatch>))
     }
 
     fn parts(&self, info: &DatabaseInfo, access: Access) -> PoolParts {
@@ -488,7 +490,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     }
 
     pub(crate) fn open_one(&self, member: &Member<B>) -> Result<(), Error> {
-        let pool = member.writer.get().map_or(&member.readers, Lane::pool);
+        let pool = member.writer.get().map_or(&member.readers, |lane| lane.pool());
         let opened = block_on(pool.lend(Loan::Upkeep, self.clock.now(), ecm_core::Time::NEVER));
         drop(opened.map_err(|error| error.in_database(&member.info.name))?);
         Ok(())

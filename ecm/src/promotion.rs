@@ -217,7 +217,7 @@ impl<B: Backend<Connection: Transact>> Shared<B> {
     /// Has a copy take over in the files: nothing has changed where that fails.
     fn hand_over(&self, primary: &Member<B>, copy: &Member<B>, work: &mut Work) -> Result<Promotion, FollowError> {
         let following = copy.following.as_ref().ok_or(FollowError::Stopped)?;
-        let lane = primary.writer.get().map(ecm_pool::Lane::pool);
+        let lane = primary.writer.get().map(|lane| lane.pool());
         lane.into_iter().for_each(ecm_pool::Pool::suspend);
         let resume = || lane.into_iter().for_each(ecm_pool::Pool::resume);
         // Of an earlier promotion that has failed.

@@ -1,11 +1,12 @@
 mod going_on;
 
 use crate::{
-    job::{Way, Work},
+    job::{Sending, Way, Work},
     manager::Shared,
+    place::Place,
+    ran::Ran,
     repeats::{RepeatTerms, Repeats},
     start::Start,
-    threads::block_on,
     topology::{Group, Member, Topology},
     unit_of_work::{hooks::Ended, under_way},
     watched_breaker::WatchedBreaker,
@@ -29,9 +30,9 @@ use std::{
 /// [`later`](Route::later) is the same loop with a wait in it. Whatever waits is a future; a
 /// blocking call is one that its own thread polls.
 pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
-    manager: &'m Shared<B>,
+    pub(crate) manager: &'m Shared<B>,
     topology: &'m Topology<B>,
-    group: &'m Group<B>,
+    pub(crate) group: &'m Group<B>,
     /// The databases that this call may still try.
     fit: Mask,
     /// Those that it may try at all.
@@ -41,14 +42,16 @@ pub(crate) struct Route<'m, B: Backend<Connection: Transact>> {
     way: Way,
     kind: CallKind,
     /// Where the call was made: named by its pool when a loan lasts too long.
-    location: &'static Location<'static>,
+    pub(crate) location: &'static Location<'static>,
     began: Time,
-    deadline: Time,
+    pub(crate) deadline: Time,
     /// Databases that have failed since the call was made, or repeated.
     tried: u32,
     repeats: Repeats<'m>,
     /// A database that was picked but not reached without waiting: its turn is not lost.
     picked: Option<Attempt<'m, B>>,
+    /// The number of the statement that ran where it was polled, in the attempt that is not settled yet.
+    pub(crate) in_place: Option<u32>,
     /// What the first database failed with: the reason to tell where every other fails as well.
     first_failure: Option<Error>,
     pub(crate) progress: Progress<'m>,
@@ -65,6 +68,8 @@ pub(crate) struct Progress<'m> {
     in_doubt: bool,
     /// How old an answer from the cache was, and whether it was current.
     pub(crate) cached: Option<(Duration, bool)>,
+    /// Whether it ran where it was polled.
+    pub(crate) in_place: bool,
     /// When the last attempt ended: the clock is not read again for the report.
     pub(crate) ended: Option<Time>,
 }
@@ -84,7 +89,7 @@ impl Progress<'_> {
 #[derive(Debug)]
 pub(crate) struct Attempt<'m, B: Backend<Connection: Transact>> {
     index: usize,
-    pub(crate) member: &'m Member<B>,
+    pub(crate) member: &'m Arc<Member<B>>,
     admission: Admission<'m>,
     pending: Pending<'m>,
     breaker: &'m WatchedBreaker,
@@ -174,6 +179,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             tried: 0,
             repeats: Repeats::default(),
             picked: None,
+            in_place: None,
             first_failure: None,
             progress,
         })
@@ -205,7 +211,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         let mut refused: Option<Refused<'m>> = None;
         while let Some(index) = self.choose(context) {
             self.fit = self.fit.without(index);
-            let member = &*self.group.members[index];
+            let member = &self.group.members[index];
             let breaker = member.breaker_for(self.way);
             // Before it is asked, so that no change afterwards is missed.
             let turn = breaker.waiting.turn();
@@ -258,6 +264,10 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         self.progress.attempts += 1;
         self.progress.ended = Some(now);
         self.progress.database = Some(&attempt.member.info.name);
+        if let Some(statement) = self.in_place.take() {
+            self.progress.in_place = true;
+            self.group.shared.costs.ran(statement, now.since(attempt.began));
+        }
         match result {
             Ok(value) => {
                 self.answered(attempt, false, now);
@@ -333,7 +343,13 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// Serves the job if that needs no waiting; `None` if it does, and then [`later`](Self::later) goes on from there.
-    pub(crate) fn now<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Option<Result<J::Output, Error>> {
+    #[inline]
+    pub(crate) fn now<J: Work<B>>(
+        &mut self,
+        job: &mut J,
+        context: &Context,
+        place: &impl Place<'m, B, J>,
+    ) -> Option<Result<J::Output, Error>> {
         let mut now = self.began;
         loop {
             let attempt = match self.pick(now, context) {
@@ -343,22 +359,9 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             };
             let member = attempt.member;
             let result = match (self.way, member.writer.get()) {
-                (Way::Write(durability), Some(lane)) => {
-                    let terms = self.terms(durability, job.shares(), now);
-                    let mut schema = false;
-                    let transacted = lane.write_now(&terms, |connection| {
-                        let ran = job.run(connection);
-                        schema = connection.changes_schema();
-                        ran
-                    });
-                    self.forget_statements(schema);
-                    transacted.map(|transacted| self.transacted(member, transacted))
-                }
+                (Way::Write(durability), Some(lane)) => place.write_now(self, (member, lane), durability, job, now),
                 (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
-                (Way::Read(loan), _) => {
-                    let lent = member.readers.lend_now_from(loan, now, self.location);
-                    lent.map(|lent| self.read(member, lent, job))
-                }
+                (Way::Read(loan), _) => place.read_now(self, member, loan, job, now),
             };
             let Some(result) = result else {
                 self.picked = Some(attempt);
@@ -373,17 +376,30 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// Serves the job, waiting where it must.
-    pub(crate) async fn later<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
+    pub(crate) async fn later<J: Work<B>>(
+        &mut self,
+        job: &mut J,
+        context: &Context,
+        place: &impl Place<'m, B, J>,
+    ) -> Result<J::Output, Error> {
         loop {
             let (attempt, now) = self.pick_later(context).await?;
             let member = attempt.member;
             let result = match (self.way, member.writer.get()) {
-                (Way::Write(durability), Some(lane)) => self.write(member, lane, durability, job, now).await,
-                (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
-                (Way::Read(loan), _) => {
-                    let lent = self.lend(&member.readers, loan, now).await;
-                    lent.and_then(|lent| self.read(member, lent, job))
+                (Way::Write(durability), Some(lane)) => {
+                    match place.write_away(self, (member, lane), durability, job, now) {
+                        Ok(going) => going.await,
+                        Err((route, job)) => route.write(member, lane, durability, job, now).await,
+                    }
                 }
+                (Way::Write(_), None) => unreachable!("{HAS_WRITER}"),
+                (Way::Read(loan), _) => match place.read_away(self, member, loan, job, now) {
+                    Ok(going) => going.await,
+                    Err((route, job)) => {
+                        let lent = route.lend(&member.readers, loan, now).await;
+                        lent.and_then(|lent| route.read(member, lent, job))
+                    }
+                },
             };
             match self.settle(attempt, result, job.repeats()) {
                 Verdict::Done(result) => return result,
@@ -410,10 +426,31 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
+    /// Writes alone, on this thread, if nobody else does.
+    #[inline]
+    pub(crate) fn write_now<J: Work<B>>(
+        &mut self,
+        member: &'m Member<B>,
+        lane: &'m Lane<B>,
+        durability: Durability,
+        job: &mut J,
+        now: Time,
+    ) -> Option<Result<J::Output, Error>> {
+        let terms = self.terms(durability, job.shares(), now);
+        let mut schema = false;
+        let transacted = lane.write_now(&terms, |connection| {
+            let ran = job.run(connection);
+            schema = connection.changes_schema();
+            ran
+        });
+        self.forget_statements(schema);
+        transacted.map(|transacted| self.transacted(member, transacted))
+    }
+
     /// A connection of the picked database, for a borrower who gets it whole.
     pub(crate) async fn borrow(&mut self, context: &Context) -> Result<(Attempt<'m, B>, Lent<'m, B>), Error> {
         let (attempt, now) = self.pick_later(context).await?;
-        let pool = attempt.member.writer.get().map(Lane::pool).expect(HAS_WRITER);
+        let pool = attempt.member.writer.get().map(|lane| lane.pool()).expect(HAS_WRITER);
         match self.lend(pool, Loan::Raw, now).await {
             Ok(lent) => {
                 self.progress.attempts = 1;
@@ -441,7 +478,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         }
     }
 
-    fn terms(&self, durability: Durability, shares: bool, asked: Time) -> Terms {
+    pub(crate) fn terms(&self, durability: Durability, shares: bool, asked: Time) -> Terms {
         Terms { durability, shares, asked, deadline: self.deadline, from: self.location }
     }
 
@@ -449,7 +486,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     async fn write<J: Work<B>>(
         &mut self,
         member: &'m Member<B>,
-        lane: &'m Lane<B>,
+        lane: &'m Arc<Lane<B>>,
         durability: Durability,
         job: &mut J,
         now: Time,
@@ -457,7 +494,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         let terms = self.terms(durability, job.shares(), now);
         let start = Arc::new(Start::new(&self.manager.clock));
         let mut schema = false;
-        let transacted = match job.send(lane, &terms, &start) {
+        let transacted = match job.send(lane, &terms, &start, Sending::ByCaller) {
             Some(sent) => sent.await,
             None => {
                 let run = |connection: &mut B::Connection| {
@@ -476,13 +513,13 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// What is known of statements does not hold any more after a change of the schema, be it undone.
-    fn forget_statements(&self, schema: bool) {
+    pub(crate) fn forget_statements(&self, schema: bool) {
         if schema {
             self.group.shared.statements.clear();
         }
     }
 
-    fn transacted<T>(&mut self, member: &Member<B>, transacted: Transacted<T>) -> Result<T, Error> {
+    pub(crate) fn transacted<T>(&mut self, member: &Member<B>, transacted: Transacted<T>) -> Result<T, Error> {
         match transacted {
             Transacted::Committed(..) if member.lost.load(Ordering::SeqCst) => {
                 self.progress.in_doubt = true;
@@ -503,30 +540,34 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     #[inline]
-    fn read<J: Work<B>>(&self, member: &Member<B>, mut lent: Lent<'m, B>, job: &mut J) -> Result<J::Output, Error> {
+    pub(crate) fn read<J: Work<B>>(
+        &self,
+        member: &Member<B>,
+        mut lent: Lent<'m, B>,
+        job: &mut J,
+    ) -> Result<J::Output, Error> {
         if self.deadline != Time::NEVER {
             lent.limit(Limit::Until(self.deadline));
         }
         let result = job.run(&mut lent);
-        // A limit that was hit wins over whatever the closure made of it.
-        if lent.stopped() {
-            lent.report_fault();
-            return Err(self.stopped("it was stopped"));
-        }
-        result.map_err(|failure| {
-            let error = self.failed(member, failure);
-            match error.fault() {
-                // What it has read into its caches may be damaged, and outlive the damage.
-                Some(fault) if fault.is_of_database() => lent.discard(),
-                Some(fault) if fault.kind == FaultKind::Busy => lent.report_fault(),
-                _ => {}
-            }
-            error
-        })
+        self.came_to(Ran::of(member, lent, result))
     }
 
-    fn failed(&self, member: &Member<B>, failure: ecm_core::Failure) -> Error {
-        let error = Error::from_failure(failure, &*member.backend);
+    /// What a read has come to, for the call.
+    #[inline]
+    pub(crate) fn came_to<T>(&self, ran: Ran<T>) -> Result<T, Error> {
+        match ran {
+            Ran::Answered(value) => Ok(value),
+            Ran::Failed(error) => Err(self.unless_closed(error)),
+            Ran::Stopped => Err(self.stopped("it was stopped")),
+        }
+    }
+
+    pub(crate) fn failed(&self, member: &Member<B>, failure: ecm_core::Failure) -> Error {
+        self.unless_closed(Error::from_failure(failure, &*member.backend))
+    }
+
+    fn unless_closed(&self, error: Error) -> Error {
         match error.fault() {
             // An interrupt while the manager closes is its own doing.
             Some(fault) if fault.kind == FaultKind::Interrupted && !self.manager.is_open() => {
@@ -539,15 +580,6 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
 
     fn stopped(&self, what: &str) -> Error {
         Error::timeout(Stage::Run, self.manager.clock.now().since(self.began), what)
-    }
-
-    /// Runs the job to its end on this thread.
-    #[inline]
-    pub(crate) fn wait<J: Work<B>>(&mut self, job: &mut J, context: &Context) -> Result<J::Output, Error> {
-        match self.now(job, context) {
-            Some(result) => result,
-            None => block_on(self.later(job, context)),
-        }
     }
 }
 

@@ -6,10 +6,9 @@ use crate::{
 };
 use ecm_core::{Backend, Cache, Clock, Entry, Key, KeyRef, Position, Rows, Stamp, TableVersion, Time, Transact};
 use std::{
-    cell::Cell,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +32,7 @@ pub struct Shelf<'a> {
     now: Time,
     clock: &'a dyn Clock,
     /// Whether there was an answer that was out of date.
-    was_kept: Cell<bool>,
+    was_kept: AtomicBool,
     /// How many answers had been kept for others who wait when this one was looked for.
     kept: u64,
 }
@@ -67,7 +66,7 @@ impl<'a> Shelf<'a> {
             position: Position::default(),
             now,
             clock: &**clock,
-            was_kept: Cell::new(false),
+            was_kept: AtomicBool::new(false),
             kept: group.shared.costs.kept(),
         })
     }
@@ -127,7 +126,7 @@ impl<'a> Shelf<'a> {
 
     /// Whether the cache wants the answer that it did not have.
     pub(crate) fn is_wanted(&self, key: KeyRef<'_>) -> bool {
-        self.was_kept.get() || self.cache.wants(key)
+        self.was_kept.load(Ordering::Relaxed) || self.cache.wants(key)
     }
 
     /// The entry under a key, if it is current, or not older than `or_old`.
@@ -140,7 +139,7 @@ impl<'a> Shelf<'a> {
             if current || or_old.is_some_and(|oldest| age <= oldest) {
                 return Some(Found { entry, age, current });
             }
-            self.was_kept.set(true);
+            self.was_kept.store(true, Ordering::Relaxed);
         }
         // The cache has counted a hit, and does not know that it was none.
         self.stale.fetch_add(1, Ordering::Relaxed);

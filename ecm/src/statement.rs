@@ -8,10 +8,11 @@ use crate::{
     cache_mode::CacheMode,
     currency::Reads,
     decode::decode,
-    job::{Sent, Stored, Way, Work},
+    job::{Sending, Sent, Stored, Way, Work},
     known_statement::KnownStatement,
     shelf::Shelf,
     start::Start,
+    travel::{NEVER_READS, Travel},
 };
 use ecm_core::{
     Backend, CallKind, Changes, Columns, Connection, Durability, Error, Failure, Flow, Key, KeyRef, Kind, Loan,
@@ -83,6 +84,12 @@ impl<'m> Bound<'m> {
     pub(crate) fn owned(&self) -> Option<(Arc<KnownStatement>, Box<[Value]>)> {
         let statement = Arc::clone(self.prepared.as_ref()?);
         Some((statement, self.values().ok()?.iter().map(|value| value.to_value()).collect()))
+    }
+
+    /// As [`owned`](Self::owned), with the reason where a parameter is refused.
+    pub(crate) fn packed(&self) -> Result<(Arc<KnownStatement>, Box<[Value]>), Error> {
+        let statement = Arc::clone(self.prepared.as_ref().expect(PREPARED));
+        Ok((statement, self.values()?.iter().map(|value| value.to_value()).collect()))
     }
 
     pub(crate) fn prepared(&mut self, statement: Arc<KnownStatement>) -> Result<(), Error> {
@@ -205,13 +212,19 @@ impl<B: Backend, S: Sink> Work<B> for Query<'_, S> {
     /// As the trait says. Its rows are decoded twice: where it runs, so that one whose rows do not fit is
     /// undone, and where they are wanted, so that what they become need not be sent.
     #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
-    fn send<'l>(&self, lane: &'l Lane<B>, terms: &'l Terms, start: &Arc<Start>) -> Option<Sent<'l, S::Output>>
+    fn send<'l>(
+        &self,
+        lane: &'l Arc<Lane<B>>,
+        terms: &'l Terms,
+        start: &Arc<Start>,
+        by: Sending,
+    ) -> Option<Sent<'l, S::Output>>
     where
         B::Connection: Transact,
     {
         let (statement, owned) = self.bound.owned()?;
         let start = Arc::clone(start);
-        let sent = lane.send(terms, move |connection: &mut B::Connection| {
+        let sent = by.send(lane, terms, move |connection: &mut B::Connection| {
             start.runs();
             let values: Values<'_> = owned.iter().map(Value::borrow).collect();
             let rows = collect::<B, AllRows>(&statement, &values, connection)?;
@@ -341,17 +354,78 @@ impl<B: Backend> Work<B> for Execute<'_> {
     }
 
     #[expect(private_interfaces, reason = "sealed: only this crate calls it")]
-    fn send<'l>(&self, lane: &'l Lane<B>, terms: &'l Terms, start: &Arc<Start>) -> Option<Sent<'l, Changes>>
+    fn send<'l>(
+        &self,
+        lane: &'l Arc<Lane<B>>,
+        terms: &'l Terms,
+        start: &Arc<Start>,
+        by: Sending,
+    ) -> Option<Sent<'l, Changes>>
     where
         B::Connection: Transact,
     {
         let (statement, owned) = self.bound.owned()?;
         let start = Arc::clone(start);
-        Some(Box::pin(lane.send(terms, move |connection: &mut B::Connection| {
+        Some(by.send(lane, terms, move |connection: &mut B::Connection| {
             start.runs();
             let values: Values<'_> = owned.iter().map(Value::borrow).collect();
             connection.execute(&statement, &values)
-        })))
+        }))
+    }
+}
+
+/// As the trait says. Its rows are decoded when the statement has ended: until then it may have to run again.
+impl<B, S> Travel<B> for Query<'_, S>
+where
+    B: Backend<Connection: Transact>,
+    S: Sink<Output: Send>,
+{
+    type Parcel = (Arc<KnownStatement>, Box<[Value]>);
+    type Brought = Arc<Rows>;
+
+    fn runs_in_place(&mut self) -> Option<u32> {
+        let statement = self.bound.prepared.as_ref()?;
+        let analysis = &statement.analysis;
+        let id = (analysis.read_only && analysis.deterministic).then_some(statement.id);
+        self.leaves |= id.is_some();
+        id
+    }
+
+    fn pack(&mut self) -> Result<Self::Parcel, Error> {
+        self.bound.packed()
+    }
+
+    fn run_away((statement, values): &mut Self::Parcel, connection: &mut B::Connection) -> Result<Arc<Rows>, Failure> {
+        let values: Values<'_> = values.iter().map(Value::borrow).collect();
+        collect::<B, AllRows>(statement, &values, connection)
+    }
+
+    fn unpack(&mut self, _: Self::Parcel) {}
+
+    fn bring(&mut self, rows: Arc<Rows>) -> Result<S::Output, Failure> {
+        let output = S::from_rows(&rows);
+        self.read = Some(rows);
+        output
+    }
+}
+
+impl<B: Backend<Connection: Transact>> Travel<B> for Execute<'_> {
+    type Parcel = ();
+    type Brought = Changes;
+
+    fn pack(&mut self) -> Result<(), Error> {
+        // What is wrong with a parameter, since nothing else keeps it from being sent.
+        self.bound.packed().map(drop)
+    }
+
+    fn run_away((): &mut (), _: &mut B::Connection) -> Result<Changes, Failure> {
+        unreachable!("{NEVER_READS}")
+    }
+
+    fn unpack(&mut self, (): ()) {}
+
+    fn bring(&mut self, changes: Changes) -> Result<Changes, Failure> {
+        Ok(changes)
     }
 }
 

@@ -1,6 +1,5 @@
 use crate::{manager::Shared, topology::Member};
 use ecm_core::{Backend, DatabaseStatus, GroupStatus, Node, Role, Status, Transact};
-use ecm_pool::Lane;
 use std::sync::atomic::Ordering;
 
 impl<B: Backend<Connection: Transact>> Shared<B> {
@@ -47,7 +46,7 @@ fn database_status<B: Backend<Connection: Transact>>(member: &Member<B>, node: &
     status.failures = member.answers.iter().map(|answers| answers.failures.load(Ordering::Relaxed)).sum();
     status.pending = pending;
     status.readers = member.readers.status();
-    status.writer = member.writer.get().map(Lane::status);
+    status.writer = member.writer.get().map(|lane| lane.status());
     status.log = member.backend.log();
     status.position = member.position();
     status

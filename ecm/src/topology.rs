@@ -7,6 +7,7 @@ use crate::{
     job::Way,
     loads::Loads,
     promotion::Succession,
+    reader_threads::ReaderThreads,
     registry::Registry,
     report::Observers,
     rereads::{Background, Sampling},
@@ -72,7 +73,9 @@ pub(crate) struct Member<B: Backend<Connection: Transact>> {
     pub(crate) observers: Arc<Observers>,
     pub(crate) readers: Pool<B>,
     /// None for a database that is only read, unless it is promoted.
-    pub(crate) writer: OnceLock<Lane<B>>,
+    pub(crate) writer: OnceLock<Arc<Lane<B>>>,
+    /// Where it works for those who await.
+    pub(crate) threads: ReaderThreads,
     /// Keeps it a copy of the primary.
     pub(crate) following: Option<Arc<Following>>,
     /// Whether it cannot be known if what it commits from now on is there: another one has taken its place unasked.
@@ -332,7 +335,7 @@ impl<B: Backend<Connection: Transact>> Drop for Member<B> {
 impl<B: Backend<Connection: Transact>> Member<B> {
     /// Where its last commit by this manager stands.
     pub(crate) fn position(&self) -> Position {
-        self.writer.get().map(Lane::position).unwrap_or_default()
+        self.writer.get().map(|lane| lane.position()).unwrap_or_default()
     }
 
     /// Who decides whether a call may go this way.
@@ -373,7 +376,7 @@ impl<B: Backend<Connection: Transact>> Member<B> {
     }
 
     pub(crate) fn pools(&self) -> impl Iterator<Item = &Pool<B>> {
-        std::iter::once(&self.readers).chain(self.writer.get().map(Lane::pool))
+        std::iter::once(&self.readers).chain(self.writer.get().map(|lane| lane.pool()))
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use crate::{
     job::{Job, Way},
     known_statement::KnownStatement,
     manager::Shared,
+    place::Here,
     route::{Progress, Route},
     statement::{AllRows, Query},
     topology::{Group, Target},
@@ -124,7 +125,7 @@ impl<B: Backend<Connection: Transact>> Again<B> {
         let deadline = now + (entry.took * times).max(least);
         let (found, way) = ((group, Mask::NONE.with(source)), Way::Read(Loan::Statement));
         let route = Route::new(manager, topology, found, way, CallKind::Query, self.location, now, deadline);
-        let Some(Ok(rows)) = route.ok().and_then(|mut route| route.now(&mut job, &Context::NONE)) else {
+        let Some(Ok(rows)) = route.ok().and_then(|mut route| route.now(&mut job, &Context::NONE, &Here)) else {
             return Compared::Not;
         };
         if !is_current() || !is_known() {
@@ -156,7 +157,7 @@ impl<B: Backend<Connection: Transact>> Again<B> {
         let mut call = Call::new(&*manager, target, self.job(), self.location);
         let (began, mut progress) = (manager.clock.now(), Progress::default());
         let counts = &manager.rereads;
-        match call.serve(topology, began, &mut progress) {
+        match call.run_here(topology, began, &mut progress) {
             Ok(_) => count(&counts.refreshed),
             Err(_) => count(&counts.refreshes_failed),
         }

@@ -5,15 +5,17 @@ use super::{
 };
 use crate::{
     Call,
-    job::{RAN_ALREADY, Way, Work},
+    job::{AT_HOME, RAN_ALREADY, Way, Work},
+    travel::Travel,
 };
-use ecm_core::{Backend, CallKind, Connection, Durability, Failure, Transact};
+use ecm_core::{Backend, CallKind, Connection, Durability, Error, Failure, Transact};
 use std::{any::Any, cell::RefCell, marker::PhantomData};
 
 /// A unit of work: the job of [`unit_of_work`](crate::ConnectionManager::unit_of_work).
 #[derive(Debug)]
 pub struct Unit<F, T, B: Backend> {
-    closure: F,
+    /// `None` while it is on another thread.
+    closure: Option<F>,
     course: Course<B>,
     output: PhantomData<fn() -> T>,
 }
@@ -40,7 +42,7 @@ struct Course<B: Backend> {
 
 impl<F, T, B: Backend> Unit<F, T, B> {
     pub(crate) fn new(closure: F) -> Self {
-        Self { closure, course: Course::new(), output: PhantomData }
+        Self { closure: Some(closure), course: Course::new(), output: PhantomData }
     }
 }
 
@@ -53,6 +55,13 @@ impl<F, T, B: Backend> UnitOnce<F, T, B> {
 impl<B: Backend> Course<B> {
     fn new() -> Self {
         Self { durability: Durability::Configured, place: None, hooks: RefCell::default(), runs: false }
+    }
+
+    /// Goes on elsewhere.
+    fn leave(&mut self) -> Self {
+        let mut stays = Self::new();
+        stays.durability = self.durability;
+        std::mem::replace(self, stays)
     }
 
     fn run<T>(
@@ -108,7 +117,7 @@ where
     }
 
     fn run(&mut self, connection: &mut B::Connection) -> Result<T, Failure> {
-        self.course.run(connection, &mut self.closure)
+        self.course.run(connection, self.closure.as_mut().expect(AT_HOME))
     }
 
     fn ended(&mut self, ended: Ended) -> Option<Box<dyn Any + Send>> {
@@ -145,6 +154,68 @@ where
 
     fn ended(&mut self, ended: Ended) -> Option<Box<dyn Any + Send>> {
         self.course.ended(ended)
+    }
+}
+
+impl<B, T, F> Travel<B> for Unit<F, T, B>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnMut(UnitOfWork<'_, B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
+
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), course: self.course.leave(), output: PhantomData })
+    }
+
+    fn run_away(unit: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(unit, connection)
+    }
+
+    /// As the trait says: its hooks run where its closure does.
+    fn ended_away(unit: &mut Self, ended: Ended) -> Option<Box<dyn Any + Send>> {
+        Work::<B>::ended(unit, ended)
+    }
+
+    fn unpack(&mut self, unit: Self) {
+        *self = unit;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
+    }
+}
+
+impl<B, T, F> Travel<B> for UnitOnce<F, T, B>
+where
+    B: Backend<Connection: Transact>,
+    T: Send + 'static,
+    F: FnOnce(UnitOfWork<'_, B>) -> Result<T, Failure> + Send + 'static,
+{
+    type Parcel = Self;
+    type Brought = T;
+
+    fn pack(&mut self) -> Result<Self, Error> {
+        Ok(Self { closure: self.closure.take(), course: self.course.leave(), output: PhantomData })
+    }
+
+    fn run_away(unit: &mut Self, connection: &mut B::Connection) -> Result<T, Failure> {
+        Work::<B>::run(unit, connection)
+    }
+
+    /// As the trait says: its hooks run where its closure does.
+    fn ended_away(unit: &mut Self, ended: Ended) -> Option<Box<dyn Any + Send>> {
+        Work::<B>::ended(unit, ended)
+    }
+
+    fn unpack(&mut self, unit: Self) {
+        *self = unit;
+    }
+
+    fn bring(&mut self, brought: T) -> Result<T, Failure> {
+        Ok(brought)
     }
 }
 
