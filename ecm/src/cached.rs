@@ -260,6 +260,17 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
             }
             (None, Some(_)) => None,
         };
+        let not_in_place = if !analysis.read_only {
+            Some("it does not only read")
+        } else if !analysis.deterministic {
+            Some("running it twice may answer differently, or have effects")
+        } else if topology.config.inline_budget == 0 {
+            Some("inline_budget is 0")
+        } else if !group.shared.costs.is_short(self.job.bound.statement().id) {
+            Some("it has not shown of late that it is short")
+        } else {
+            None
+        };
         let explanation = Explanation {
             read_only: analysis.read_only,
             reads: strings(&analysis.reads),
@@ -267,6 +278,7 @@ impl<'m, B: Backend<Connection: Transact>, S: Sink> Call<'m, B, Query<'m, S>> {
             by_rows: analysis.rows.is_some(),
             cache_mode: mode,
             not_cached,
+            not_in_place: not_in_place.map(str::to_owned),
             kept: None,
         };
         let old = std::time::Duration::MAX;

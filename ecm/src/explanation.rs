@@ -18,6 +18,8 @@ pub struct Explanation {
     pub cache_mode: CacheMode,
     /// Why answers are not kept; `None` if they are.
     pub not_cached: Option<String>,
+    /// Why it would not run inside a poll if it were awaited now, and its answer not kept; `None` if it would.
+    pub not_in_place: Option<String>,
     /// The answer that is kept for these parameters: its age, and whether it is current.
     pub kept: Option<(Duration, bool)>,
 }
@@ -27,6 +29,10 @@ impl fmt::Display for Explanation {
         let list = |names: &[String]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
         writeln!(f, "reads {}; writes {}", list(&self.reads), list(&self.writes))?;
         writeln!(f, "runs on {}", if self.read_only { "a reader" } else { "the writer" })?;
+        match &self.not_in_place {
+            Some(why) => writeln!(f, "awaited, it runs on a thread of the database: {why}")?,
+            None => writeln!(f, "awaited, it runs inside the poll")?,
+        }
         match (&self.not_cached, self.by_rows) {
             (Some(why), _) => writeln!(f, "answers are not kept: {why}")?,
             (None, true) => writeln!(f, "answers are kept, until one of their rows is written")?,

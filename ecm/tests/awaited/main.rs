@@ -145,6 +145,22 @@ fn a_query_runs_in_the_poll_once_it_has_shown_that_it_is_short() {
 }
 
 #[test]
+fn it_is_told_why_a_query_would_not_run_in_the_poll() {
+    let place = place_at(config(), PoolConfig::untended(), TestClock::new());
+    let why =
+        |sql: &str| place.manager.query(sql).bind_all(sql.contains('?').then_some(1)).explain().unwrap().not_in_place;
+    assert_eq!(why(BY_KEY).unwrap(), "it has not shown of late that it is short");
+    for _ in 0..3 {
+        block_on(place.manager.query(BY_KEY).bind(1).bypass_cache().into_future()).unwrap();
+    }
+    assert_eq!(why(BY_KEY), None);
+    assert!(why("SELECT random()").unwrap().contains("twice"));
+    assert_eq!(why("INSERT INTO sum VALUES (1) RETURNING n").unwrap(), "it does not only read");
+    place.manager.apply("inline_budget", "0").unwrap();
+    assert_eq!(why(BY_KEY).unwrap(), "inline_budget is 0");
+}
+
+#[test]
 fn one_that_takes_more_than_its_budget_is_stopped_and_runs_on_a_thread() {
     let place = place(ManagerConfig { inline_budget: 1_000, ..config() }, PoolConfig::default());
     // Short or long, as its parameter says.
