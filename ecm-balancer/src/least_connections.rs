@@ -1,5 +1,5 @@
 use crate::{least::least, shares::Shares, turns::Turns};
-use ecm_core::{Balancer, Intent, Mask, Node};
+use ecm_core::{Balancer, Explanation, Intent, Mask, Node};
 use std::cmp::Ordering;
 
 /// The fit database with the fewest calls in flight for its weight.
@@ -47,6 +47,10 @@ impl Balancer for LeastConnections {
     fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
         let idlest = least(nodes, fit, Burden::of);
         self.turns.next(nodes, Shares::of(nodes, idlest)?)
+    }
+
+    fn explain(&self) -> Explanation {
+        Explanation::new("least_connections")
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{least::least, shares::Shares, turns::Turns};
-use ecm_core::{Balancer, Intent, Mask, Node};
+use ecm_core::{Balancer, Explanation, Intent, Mask, Node};
 use std::cmp::Reverse;
 
 /// The fit databases of the highest priority, the others only when none of these is fit.
@@ -44,6 +44,10 @@ impl Balancer for Priority {
     fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
         let highest = least(nodes, fit, |node| Reverse(node.priority));
         self.turns.next(nodes, Shares::of(nodes, highest)?)
+    }
+
+    fn explain(&self) -> Explanation {
+        Explanation::new("priority")
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{draws::Draws, shares::Shares};
-use ecm_core::{Balancer, Intent, Mask, Node};
+use ecm_core::{Balancer, Explanation, Intent, Mask, Node};
 
 /// Any fit database, with a chance in proportion to its weight.
 ///
@@ -50,6 +50,10 @@ impl Balancer for Random {
     fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
         let shares = Shares::of(nodes, fit)?;
         shares.at(nodes, self.draws.below(shares.turns()))
+    }
+
+    fn explain(&self) -> Explanation {
+        Explanation::new("random")
     }
 }
 

@@ -1,5 +1,5 @@
 use crate::{shares::Shares, turns::Turns};
-use ecm_core::{Balancer, Intent, Mask, Node};
+use ecm_core::{Balancer, Explanation, Intent, Mask, Node};
 
 /// Every fit database in turn, exactly in proportion to its weight.
 ///
@@ -44,6 +44,10 @@ impl Default for RoundRobin {
 impl Balancer for RoundRobin {
     fn pick(&self, nodes: &[Node], fit: Mask, _intent: &Intent<'_>) -> Option<usize> {
         self.turns.next(nodes, Shares::of(nodes, fit)?)
+    }
+
+    fn explain(&self) -> Explanation {
+        Explanation::new("round_robin")
     }
 }
 

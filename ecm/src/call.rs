@@ -161,7 +161,7 @@ pub(crate) enum Course<'m, B: Backend<Connection: Transact>, T> {
     /// Its answer is not in the cache.
     Missed(Outset<'m, B>, Shelf<'m>, CacheMode),
     /// A connection has to be waited for.
-    Waits(Outset<'m, B>, Route<'m, B>),
+    Waits(Outset<'m, B>, Box<Route<'m, B>>),
 }
 
 impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
@@ -298,7 +298,7 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
                 self.forget_statements(group, &result);
                 Ok(Course::Ended(result))
             }
-            None => Ok(Course::Waits(outset, route)),
+            None => Ok(Course::Waits(outset, Box::new(route))),
         }
     }
 
