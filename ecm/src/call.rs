@@ -330,18 +330,19 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
     }
 
     /// Its way to the databases that it is for.
-    #[inline]
+    // A route is hundreds of bytes, which are moved unless it is made where it stays.
+    #[inline(always)]
     fn route(&mut self, outset: &Outset<'m, B>) -> Result<Route<'m, B>, Error> {
         let Outset { topology, found, began, deadline, .. } = *outset;
         let (way, kind) = (self.job.way(), self.job.kind());
         let (group, asked) = found;
         let reads = matches!(way, Way::Read(_));
         let found = if self.floor.is_none() || !reads { found } else { (group, self.floor.fit(group, asked)?) };
-        let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
         // An old answer is better than waiting for a new one, for whoever says so.
         let at_once = matches!(self.job.cache_mode(), Some(CacheMode::OrIfFailing(_)));
+        let terms = RepeatTerms { idempotent: self.idempotent, at_once };
         self.job.goes_to(|| under_way::Place::new(self.manager, &group.shared, kind));
-        Ok(route.on_terms(RepeatTerms { idempotent: self.idempotent, at_once }))
+        Route::new(self.manager, topology, found, way, kind, self.location, began, deadline, terms)
     }
 
     /// Sends the job along its route.
@@ -422,7 +423,8 @@ impl<'m, B: Backend<Connection: Transact>, J: Job<B>> Call<'m, B, J> {
         // Also for a call to one copy: what is known is known for the group.
         let (found, way) = ((group, Mask::first(group.members.len())), Way::Read(Loan::Statement));
         let kind = CallKind::Query;
-        let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline)?;
+        let terms = RepeatTerms::default();
+        let route = Route::new(self.manager, topology, found, way, kind, self.location, began, deadline, terms)?;
         let mut route = route.primary_first();
         let mut job = Analyse(Arc::clone(&sql));
         let analysis = match route.now(&mut job, &self.context, place) {

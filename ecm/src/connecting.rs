@@ -2,6 +2,7 @@ use crate::{
     Borrowed, Call,
     job::Way,
     manager::Shared,
+    repeats::RepeatTerms,
     route::{Progress, Route},
     threads::block_on,
     topology::Target,
@@ -50,6 +51,7 @@ impl<'m, B: Backend<Connection: Transact>> Connecting<'m, B> {
                 call.location,
                 began,
                 call.deadline(began),
+                RepeatTerms::default(),
             )?;
             let borrowed = block_on(route.borrow(&call.context));
             progress = std::mem::take(&mut route.progress);

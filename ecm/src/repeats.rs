@@ -10,6 +10,13 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct Repeats<'m> {
     pub(crate) terms: RepeatTerms,
+    /// Nothing for a call that has not failed, which has less to carry then.
+    so_far: Option<Box<SoFar<'m>>>,
+}
+
+/// Of a call that has failed, or was refused.
+#[derive(Debug, Default)]
+struct SoFar<'m> {
     retried: u32,
     /// When it has failed, or was refused, for the first time.
     since: Option<Time>,
@@ -47,58 +54,73 @@ pub(crate) enum Turn {
 }
 
 impl<'m> Repeats<'m> {
+    /// Nothing so far.
+    pub(crate) fn on(terms: RepeatTerms) -> Self {
+        Self { terms, so_far: None }
+    }
+
+    fn so_far(&mut self) -> &mut SoFar<'m> {
+        self.so_far.get_or_insert_default()
+    }
+
     /// It has failed, or was refused, now: since when that goes on.
     pub(crate) fn hindered(&mut self, now: Time) -> Time {
-        *self.since.get_or_insert(now)
+        *self.so_far().since.get_or_insert(now)
     }
 
     /// The database that has failed last may be asked again so often, after pauses from this one on; or not at all.
     pub(crate) fn retryable(&mut self, how: Option<(u32, Duration)>) {
-        self.retryable = how.filter(|&(most, _)| !self.terms.at_once && self.retried < most);
+        let at_once = self.terms.at_once;
+        let so_far = self.so_far();
+        so_far.retryable = how.filter(|&(most, _)| !at_once && so_far.retried < most);
     }
 
     /// Has it repeated after a pause that ends before `until`, if there `may` be one more attempt. `draw` tells it from
     /// others that fail at the same moment.
     pub(crate) fn retry(&mut self, now: Time, until: Time, draw: u64, may: impl FnOnce() -> bool) -> bool {
-        let Some((most, first)) = self.retryable else { return false };
-        let at = now + back_off::pause(first, self.retried, draw ^ now.as_nanos());
-        if self.retried >= most || at >= until || !may() {
+        let so_far = self.so_far();
+        let Some((most, first)) = so_far.retryable else { return false };
+        let at = now + back_off::pause(first, so_far.retried, draw ^ now.as_nanos());
+        if so_far.retried >= most || at >= until || !may() {
             return false;
         }
-        self.retried += 1;
-        self.rest = Some(Rest::Until(at));
+        so_far.retried += 1;
+        so_far.rest = Some(Rest::Until(at));
         true
     }
 
     /// Has it wait at `at` for this turn to be over, or for the moment at which to `ask` again; until `until`, and
     /// among at most `most`.
     pub(crate) fn wait(&mut self, at: &'m Turnstile, turn: u64, ask: Time, until: Time, most: u32) -> Turn {
-        if self.place.is_none() {
+        let so_far = self.so_far();
+        if so_far.place.is_none() {
             if most == 0 {
                 return Turn::IsRefused;
             }
             let Some(place) = at.place(most) else { return Turn::FindsNoPlace };
-            self.place = Some(place);
+            so_far.place = Some(place);
         }
-        self.rest = Some(Rest::Admitted(at, turn, ask.min(until)));
+        so_far.rest = Some(Rest::Admitted(at, turn, ask.min(until)));
         Turn::Waits
     }
 
     /// Whether there is something to be waited for.
     #[inline]
     pub(crate) fn is_resting(&self) -> bool {
-        self.rest.is_some()
+        self.so_far.as_ref().is_some_and(|so_far| so_far.rest.is_some())
     }
 
     /// It is admitted: its place is free for others.
     #[inline]
     pub(crate) fn admitted(&mut self) {
-        self.place = None;
+        if let Some(so_far) = &mut self.so_far {
+            so_far.place = None;
+        }
     }
 
     /// Waits for what is to be waited for; whether there was anything.
     pub(crate) async fn rest(&mut self, clock: &dyn Clock) -> bool {
-        match self.rest.take() {
+        match self.so_far.as_mut().and_then(|so_far| so_far.rest.take()) {
             None => return false,
             Some(Rest::Until(at)) => pause(at, clock).await,
             Some(Rest::Admitted(at, turn, until)) => at.over(turn, until, clock).await,

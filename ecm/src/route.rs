@@ -141,7 +141,8 @@ struct Refused<'m> {
 
 impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     /// To the databases of a group that a call is for, which `found` says.
-    #[inline]
+    // Inlined with its callers, so that it is made where it stays.
+    #[inline(always)]
     pub(crate) fn new(
         manager: &'m Shared<B>,
         topology: &'m Topology<B>,
@@ -151,6 +152,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
         location: &'static Location<'static>,
         began: Time,
         deadline: Time,
+        terms: RepeatTerms,
     ) -> Result<Self, Error> {
         let (group, asked) = found;
         let mut fit = fit_for(way, found);
@@ -177,7 +179,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
             began,
             deadline,
             tried: 0,
-            repeats: Repeats::default(),
+            repeats: Repeats::on(terms),
             picked: None,
             in_place: None,
             first_failure: None,
@@ -188,13 +190,6 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     /// The same, trying the primary first if it is fit: a copy may not have its newest tables yet.
     pub(crate) fn primary_first(mut self) -> Self {
         self.first = self.group.primary();
-        self
-    }
-
-    /// The same, repeated on these terms.
-    #[inline]
-    pub(crate) fn on_terms(mut self, terms: RepeatTerms) -> Self {
-        self.repeats.terms = terms;
         self
     }
 

@@ -141,7 +141,9 @@ fn an_explanation_says_what_is_kept_and_why_not() {
     assert_eq!(explained.kept, Some((MINUTE, false)));
     assert_eq!(
         explained.to_string(),
-        "reads numbers; writes nothing\nruns on a reader\nanswers are kept, until one of its tables is written\n\
+        "reads numbers; writes nothing\nruns on a reader\n\
+         awaited, it runs on a thread of the database: it has not shown of late that it is short\n\
+         answers are kept, until one of its tables is written\n\
          one is there for these parameters, 60.0s old, which is out of date"
     );
     assert!(explain("endless").not_cached.is_some());

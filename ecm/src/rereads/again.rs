@@ -5,6 +5,7 @@ use crate::{
     known_statement::KnownStatement,
     manager::Shared,
     place::Here,
+    repeats::RepeatTerms,
     route::{Progress, Route},
     statement::{AllRows, Query},
     topology::{Group, Target},
@@ -124,7 +125,8 @@ impl<B: Backend<Connection: Transact>> Again<B> {
         let (times, least) = PATIENCE;
         let deadline = now + (entry.took * times).max(least);
         let (found, way) = ((group, Mask::NONE.with(source)), Way::Read(Loan::Statement));
-        let route = Route::new(manager, topology, found, way, CallKind::Query, self.location, now, deadline);
+        let (kind, terms) = (CallKind::Query, RepeatTerms::default());
+        let route = Route::new(manager, topology, found, way, kind, self.location, now, deadline, terms);
         let Some(Ok(rows)) = route.ok().and_then(|mut route| route.now(&mut job, &Context::NONE, &Here)) else {
             return Compared::Not;
         };
