@@ -198,7 +198,8 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// The next database for this call, admitted by its breaker.
-    #[inline]
+    // An attempt is moved otherwise, and so it is where it ends.
+    #[inline(always)]
     pub(crate) fn pick(&mut self, now: Time, context: &Context) -> Result<Attempt<'m, B>, Hindered> {
         if let Some(attempt) = self.picked.take() {
             return Ok(attempt);
@@ -252,7 +253,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// What the end of an attempt means, for its database and for the call.
-    #[inline]
+    #[inline(always)]
     fn settle<T>(&mut self, attempt: Attempt<'m, B>, result: Result<T, Error>, repeats: bool) -> Verdict<T> {
         let now = self.manager.clock.now();
         self.tried += 1;
@@ -276,7 +277,7 @@ impl<'m, B: Backend<Connection: Transact>> Route<'m, B> {
     }
 
     /// The database of an attempt has answered, be it that it has failed.
-    #[inline]
+    #[inline(always)]
     fn answered(&self, attempt: Attempt<'m, B>, failed: bool, now: Time) {
         let Attempt { index, member, admission, pending, breaker, began } = attempt;
         let probe = admission.permit().probe;
