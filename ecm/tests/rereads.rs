@@ -107,7 +107,8 @@ fn the_configuration_says_how_many_hits_are_compared() {
     let (before, hits_before) = (rereads(), hits());
     assert!((0..200).all(|_| count() == 0));
     let all = |rereads: CacheRereads| rereads.compared + rereads.skipped;
-    wait_until(|| all(rereads()) - all(before) == hits() - hits_before);
+    // Some that were picked before may be compared only now.
+    wait_until(|| all(rereads()) - all(before) >= hits() - hits_before);
     assert_eq!(rereads().mismatches, 0);
     let error = manager.apply("cache_self_check", "2").unwrap_err().to_string();
     assert!(error.contains("cache_self_check = 2") && error.contains("a part from 0 to 1"), "{error}");
