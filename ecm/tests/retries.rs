@@ -240,6 +240,7 @@ fn writes_wait_in_a_queue_until_the_primary_is_there_again() {
     });
     // Those that are told together may share a transaction.
     assert_eq!([0, 1, 2].map(|number| fake.committed(&number.to_string())), [Some(0), Some(1), Some(2)]);
+    assert!((1..=3).contains(&fake.counts().commits), "{} commits", fake.counts().commits);
     assert_eq!(manager.status().database("main").unwrap().waiting_writes, 0);
 }
 
